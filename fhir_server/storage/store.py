@@ -1,0 +1,185 @@
+"""The storage contract: what a store keeps and promises. It has no authority; the repository above it has.
+
+One suite, ``tests/contract``, runs against every implementation.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Protocol
+
+SortKeys = tuple[tuple[str, int], ...]
+"""Pairs of a document's field and a direction, 1 or -1."""
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One version of one resource, as stored.
+
+    ``body`` is the JSON exactly as it is served, ``None`` for a deleted version; ``updated`` is UTC with
+    milliseconds; ``index`` holds the index fields of ``search.indexer.to_index`` where they were asked for.
+    """
+
+    reference: str
+    version: int
+    updated: datetime
+    deleted: bool
+    body: bytes | None
+    method: str = "PUT"
+    index: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def resource_type(self) -> str:
+        """The part of ``reference`` before the slash."""
+        return self.reference.partition("/")[0]
+
+    @property
+    def id(self) -> str:
+        """The part of ``reference`` after the slash."""
+        return self.reference.partition("/")[2]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One resource's step from ``expected`` (0: never existed) to ``version``; ``body`` is ``None`` for a delete.
+
+    ``method`` is what caused it, POST, PUT, PATCH or DELETE. ``position`` is the caller's number for it (the entry
+    of the bundle) and comes back in ``VersionConflict``.
+    """
+
+    reference: str
+    expected: int
+    version: int
+    method: str
+    updated: datetime
+    body: bytes | None
+    index: Mapping[str, Any]
+    position: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """A lock on canonical criteria: the commit fails unless its counter still is ``expected``, and then adds one."""
+
+    key: str
+    expected: int
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All that one request writes: it happens whole or not at all."""
+
+    changes: tuple[Change, ...]
+    guards: tuple[Guard, ...] = ()
+    records: tuple[tuple[str, Mapping[str, Any]], ...] = ()
+    """Further documents to insert with it, as (collection, document): audit events, jobs."""
+
+
+class VersionConflict(Exception):  # noqa: N818 - a situation, not a fault
+    """Somebody else wrote first. ``positions`` are those of the plan's changes, empty when a guard has moved."""
+
+    def __init__(self, positions: tuple[int, ...] = ()) -> None:
+        self.positions = positions
+        super().__init__("the expected versions are no longer the current ones")
+
+
+class StoreUnavailable(Exception):  # noqa: N818
+    """The database cannot be reached or has no primary; the same work may succeed later."""
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What to find among the current versions: a compiled filter with its order and bounds."""
+
+    filter: Mapping[str, Any]
+    sort: SortKeys = (("_id", 1),)
+    limit: int = 0
+    hint: str | None = None
+    with_body: bool = True
+    with_index: bool = False
+    index_fields: tuple[str, ...] = ()
+    """Index fields to bring along (the sort keys of the page); ``with_index`` brings all."""
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryQuery:
+    """Which versions to list, newest first: of one reference, of a type, or of everything (both ``None``)."""
+
+    reference: str | None = None
+    resource_type: str | None = None
+    since: datetime | None = None
+    at: tuple[datetime, datetime] | None = None
+    after: tuple[datetime, str, int] | None = None
+    """Keyset: (updated, reference, version) of the last entry of the page before."""
+    limit: int = 51
+    filter: Mapping[str, Any] = field(default_factory=dict)
+    """A compiled filter over the index fields that history keeps (compartments, labels)."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoreStatus:
+    """What ``check`` and ``/health/ready`` report."""
+
+    ready: bool
+    version: str
+    replica_set: str | None
+    detail: str = ""
+
+
+class Store(Protocol):
+    """What the repository needs of a database. Every method may raise ``StoreUnavailable``."""
+
+    def get(self, reference: str) -> Document | None:
+        """Return the current version, deleted ones included, or ``None``. One round trip."""
+
+    def get_many(self, references: Iterable[str], *, with_body: bool = True) -> dict[str, Document]:
+        """Return the current versions that exist (deleted ones included) by reference. One round trip."""
+
+    def get_version(self, reference: str, version: int) -> Document | None:
+        """Return one version from history, or ``None``. One round trip."""
+
+    def find(self, query: Query) -> list[Document]:
+        """Return the documents in order. One round trip as long as they fit 16 MB."""
+
+    def find_each(self, filters: Sequence[Mapping[str, Any]], limit: int = 2) -> list[list[Document]]:
+        """Return, for each filter, at most ``limit`` current documents without body. One round trip for all."""
+
+    def find_referrers(self, references: Iterable[str], limit: int = 10) -> dict[str, tuple[str, ...]]:
+        """Return, for each reference that somebody points to, the pointing references (``Type/id``). One round trip."""
+
+    def guards(self, keys: Iterable[str]) -> dict[str, int]:
+        """Return the counters of the guards that exist. One round trip."""
+
+    def count(self, filter: Mapping[str, Any], limit: int = 0) -> int:
+        """Return how many current documents match, counting no further than ``limit`` if one is given."""
+
+    def estimate(self, filter: Mapping[str, Any]) -> int:
+        """Return a cheap estimate of ``count``: exact up to a bound, collection statistics beyond it."""
+
+    def history(self, query: HistoryQuery) -> list[Document]:
+        """Return versions, newest first. One round trip."""
+
+    def count_history(self, query: HistoryQuery, limit: int = 0) -> int:
+        """Return how many versions match, counting no further than ``limit`` if one is given."""
+
+    def commit(self, plan: Plan) -> None:
+        """Write history, current versions, outbox and records in one transaction; majority and journaled.
+
+        Plans of concurrent callers may share a commit. Transient errors are retried within.
+        Raises ``VersionConflict`` and then leaves nothing.
+        """
+
+    def status(self) -> StoreStatus:
+        """Return whether reads and writes work now; never raises."""
+
+    def check_indexes(self) -> list[str]:
+        """Return what is wrong with the indexes, one English sentence each; empty when all is well."""
+
+    def counts(self) -> dict[str, int]:
+        """Return the number of current resources by type."""
+
+    def iterate(self, query: Query) -> Iterator[Document]:
+        """Yield documents in order, in batches; for jobs and exports, not for request paths."""
+
+    def close(self) -> None:
+        """Release the connections."""
