@@ -1,0 +1,274 @@
+"""Every setting: type, default, one-line meaning. The only reader of ``os.environ``.
+
+A setting ``max_body`` is read from ``FHIR_SERVER_MAX_BODY``. Sizes are written ``64MB`` (binary: 1 KB is 1,024 bytes),
+durations ``90s``, ``5m``, ``2h``, ``7d``, lists with commas, truth ``true`` or ``false``. A variable that begins with
+``FHIR_SERVER_`` and is no setting is refused: a misspelt safeguard must not pass for a set one.
+"""
+
+import difflib
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import Field, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, TypeVar, get_args
+from urllib.parse import urlsplit
+
+PREFIX = "FHIR_SERVER_"
+
+Handling = Literal["strict", "lenient"]
+ConditionalDelete = Literal["single", "multiple"]
+LogFormat = Literal["json", "text"]
+LogLevel = Literal["debug", "info", "warning", "error"]
+Language = Literal["en", "fr"]
+
+T = TypeVar("T")
+
+
+class SettingsError(ValueError):
+    """Some settings cannot be used; ``problems`` names all of them, one English sentence each."""
+
+    def __init__(self, problems: list[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(problems))
+
+
+class Row(NamedTuple):
+    """One line of ``Settings.table``: the variable, its default as one would write it, and what it means."""
+
+    variable: str
+    default: str
+    meaning: str
+
+
+def parse_text(text: str) -> str | None:
+    """Return the text, ``None`` when it is empty."""
+    return text or None
+
+
+def parse_word(text: str) -> str:
+    """Return the text, else raise ``ValueError`` when it is empty or has blanks."""
+    if not re.fullmatch(r"\S+", text):
+        raise ValueError("must be one word")
+    return text
+
+
+def parse_path(text: str) -> Path:
+    """Return an absolute path with ``~`` resolved, else raise ``ValueError`` when the text is empty."""
+    if not text:
+        raise ValueError("must be a path")
+    return Path(os.path.abspath(os.path.expanduser(text)))
+
+
+def parse_optional_path(text: str) -> Path | None:
+    """Return what ``parse_path`` does, ``None`` for an empty text."""
+    return parse_path(text) if text else None
+
+
+def parse_bool(text: str) -> bool:
+    """Return the truth of ``true``/``false`` (or ``1/0``, ``yes/no``, ``on/off``), else raise ``ValueError``."""
+    word = text.lower()
+    if word in ("true", "1", "yes", "on"):
+        return True
+    if word in ("false", "0", "no", "off"):
+        return False
+    raise ValueError("must be true or false")
+
+
+def parse_positive(text: str) -> int:
+    """Return a whole number of at least 1, else raise ``ValueError``."""
+    if not re.fullmatch(r"[0-9]{1,9}", text) or int(text) < 1:
+        raise ValueError("must be a whole number of at least 1")
+    return int(text)
+
+
+def parse_port(text: str) -> int:
+    """Return a TCP port; 0 lets the system choose one."""
+    if not re.fullmatch(r"[0-9]{1,5}", text) or int(text) > 65_535:
+        raise ValueError("must be a port between 0 and 65535")
+    return int(text)
+
+
+_SIZES = {"": 1, "B": 1, "KB": 1 << 10, "MB": 1 << 20, "GB": 1 << 30}
+
+
+def parse_size(text: str) -> int:
+    """Return a number of bytes from ``512``, ``1KB``, ``64MB`` or ``1.5GB``, else raise ``ValueError``."""
+    match = re.fullmatch(r"([0-9]{1,15}(?:\.[0-9]{1,3})?) ?([KMG]?B)?", text.upper())
+    if match is None:
+        raise ValueError("must be a size such as 64MB")
+    return int(float(match[1]) * _SIZES[match[2] or ""])
+
+
+_DURATIONS = {"": 1, "S": 1, "M": 60, "H": 3_600, "D": 86_400}
+
+
+def parse_duration(text: str) -> float:
+    """Return seconds from ``0.5``, ``90s``, ``5m``, ``2h`` or ``7d``, else raise ``ValueError``."""
+    match = re.fullmatch(r"([0-9]{1,14}(?:\.[0-9]{1,6})?) ?([SMHD])?", text.upper())
+    if match is None:
+        raise ValueError("must be a duration such as 30s")
+    return float(match[1]) * _DURATIONS[match[2] or ""]
+
+
+def parse_list(text: str) -> tuple[str, ...]:
+    """Return the parts between the commas, without blanks and empty ones."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def parse_url(text: str) -> str:
+    """Return an absolute http(s) URL without its last slash, or the empty text, else raise ``ValueError``."""
+    if not text:
+        return ""
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment or parts.username:
+        raise ValueError("must be an address such as https://health.example.org/fhir")
+    return text.rstrip("/")
+
+
+def one_of(choices: Any) -> Callable[[str], Any]:
+    """Return a parser of the words of a ``Literal`` type."""
+    words: tuple[str, ...] = get_args(choices)
+
+    def parse(text: str) -> str:
+        if text.lower() not in words:
+            raise ValueError(f"must be {' or '.join(words)}")
+        return text.lower()
+
+    return parse
+
+
+def setting(default: str, parse: Callable[[str], T], meaning: str, *, variable: str = "", secret: bool = False) -> T:
+    """Return the dataclass field of one setting; ``default`` is written as in the environment."""
+    metadata = {"default": default, "parse": parse, "meaning": meaning, "variable": variable}
+    return field(default=parse(default), metadata=metadata, repr=not secret)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the server is told from outside, typed and checked."""
+
+    data_directory: Path = setting(
+        "~/.local/share/fhir-server",
+        parse_path,
+        "Where the embedded database and the server's own keys live.",
+        variable="FHIR_SERVER_DATA",
+    )
+    mongodb_uri: str | None = setting(
+        "", parse_text, "A MongoDB ≥ 6 replica set to use instead of the embedded database.", secret=True
+    )
+    database: str = setting("fhir", parse_word, "Name of the database.")
+    embedded_cache_size: int = setting("1GB", parse_size, "Memory that the embedded database may use as cache.")
+
+    host: str = setting("127.0.0.1", parse_word, "Address to listen on.")
+    port: int = setting("8000", parse_port, "Port to listen on.")
+    workers: int = setting("2", parse_positive, "Worker processes; one for each core is a good number.")
+    threads: int = setting("16", parse_positive, "Requests that one worker handles at a time.")
+    base_url: str = setting("", parse_url, "Public address of the FHIR base; empty: `http://<host>:<port>/fhir`.")
+    trusted_proxies: tuple[str, ...] = setting(
+        "", parse_list, "Addresses of reverse proxies whose `Forwarded` headers are believed; empty: none."
+    )
+    cors_origins: tuple[str, ...] = setting(
+        "", parse_list, "Origins of web applications that may call the server; `*` for all, empty: none."
+    )
+    request_timeout: float = setting("60s", parse_duration, "Time that one request may take.")
+    shutdown_timeout: float = setting("30s", parse_duration, "Time that running requests get to finish at a stop.")
+    gzip_min_bytes: int = setting("1KB", parse_size, "Smaller answers are not compressed.")
+
+    max_body: int = setting("96MB", parse_size, "Largest request body; a larger one gets 413.")
+    max_attachment: int = setting("64MB", parse_size, "Largest Binary or attachment, decoded.")
+    max_json_depth: int = setting("64", parse_positive, "Deepest nesting of a JSON or XML body.")
+    max_bundle_entries: int = setting("20000", parse_positive, "Most entries of one batch or transaction.")
+
+    default_count: int = setting("20", parse_positive, "Page size of searches and histories without `_count`.")
+    max_count: int = setting("1000", parse_positive, "Largest page size; a larger `_count` is cut to it.")
+    page_link_lifetime: float = setting("1h", parse_duration, "How long a page link can be followed.")
+    default_handling: Handling = setting(
+        "lenient", one_of(Handling), "Unknown search parameters without `Prefer: handling`: refused or warned about."
+    )
+    language: Language = setting("en", one_of(Language), "Language of messages when the caller asks for none.")
+
+    referential_integrity_write: bool = setting(
+        "true", parse_bool, "Refuse a write whose local references lead nowhere."
+    )
+    referential_integrity_delete: bool = setting(
+        "true", parse_bool, "Refuse the deletion of what other resources refer to."
+    )
+    update_as_create: bool = setting("true", parse_bool, "PUT to an unknown id creates the resource.")
+    conditional_delete: ConditionalDelete = setting(
+        "single", one_of(ConditionalDelete), "Whether a conditional delete may remove more than one resource."
+    )
+
+    log_level: LogLevel = setting("info", one_of(LogLevel), "`debug`, `info`, `warning` or `error`.")
+    log_format: LogFormat = setting("json", one_of(LogFormat), "`json` (one object per line) or `text`.")
+    secret_key_file: Path | None = setting(
+        "", parse_optional_path, "File with the key that seals page links; empty: made once in the data directory."
+    )
+
+    def __post_init__(self) -> None:
+        """Derive the public base from host and port when none is given."""
+        if not self.base_url:
+            host = f"[{self.host}]" if ":" in self.host else self.host
+            object.__setattr__(self, "base_url", f"http://{host}:{self.port}/fhir")
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] | None = None, **given: Any) -> "Settings":
+        """Return the settings of ``environ`` (default: the process's), ``given`` typed values winning unless ``None``.
+
+        Raises ``SettingsError`` with every problem found.
+        """
+        source = os.environ if environ is None else environ
+        problems = list(_unknown(source))
+        values: dict[str, Any] = {}
+        for each in fields(cls):
+            try:
+                text = source.get(_variable(each), each.metadata["default"])
+                values[each.name] = each.metadata["parse"](text.strip())
+            except ValueError as problem:
+                problems.append(f"{_variable(each)} {problem}.")
+        values.update((name, value) for name, value in given.items() if value is not None)
+        problems.extend(_contradictions(values))
+        if problems:
+            raise SettingsError(problems)
+        return cls(**values)
+
+    def to_environment(self) -> dict[str, str]:
+        """Return the variables from which ``from_environment`` makes equal settings in another process."""
+        return {_variable(each): _written(getattr(self, each.name)) for each in fields(self)}
+
+    @classmethod
+    def table(cls) -> tuple[Row, ...]:
+        """Return every setting as (variable, default, meaning), in the order of this file."""
+        return tuple(Row(_variable(each), each.metadata["default"], each.metadata["meaning"]) for each in fields(cls))
+
+
+def _variable(each: Field[Any]) -> str:
+    return each.metadata["variable"] or PREFIX + each.name.upper()
+
+
+def _written(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        return f"{value:.6f}"
+    return ",".join(value) if isinstance(value, tuple) else str(value)
+
+
+def _unknown(source: Mapping[str, str]) -> Iterator[str]:
+    known = [row.variable for row in Settings.table()]
+    for name in sorted(source):
+        if name.startswith(PREFIX) and name not in known:
+            close = difflib.get_close_matches(name, known, 1)
+            yield f"{name} is not a setting{f'; did you mean {close[0]}?' if close else '.'}"
+
+
+def _contradictions(values: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what is wrong between settings; those that could not be read are left out of ``values``."""
+    if "database" in values and not re.fullmatch(r"[A-Za-z0-9_-]{1,63}", values["database"]):
+        yield "FHIR_SERVER_DATABASE must be letters, digits, - and _, 63 at most."
+    if {"default_count", "max_count"} <= values.keys() and values["default_count"] > values["max_count"]:
+        yield "FHIR_SERVER_DEFAULT_COUNT must not be more than FHIR_SERVER_MAX_COUNT."
+    if {"max_attachment", "max_body"} <= values.keys() and values["max_attachment"] > values["max_body"]:
+        yield "FHIR_SERVER_MAX_ATTACHMENT must not be more than FHIR_SERVER_MAX_BODY."
