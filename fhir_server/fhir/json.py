@@ -1,0 +1,160 @@
+"""FHIR JSON, read and written exactly; what is not strict JSON is refused, with every place named.
+
+Reading is strict: UTF-8 without BOM, no duplicate keys, no NaN, no characters that XML could not carry, a bounded
+depth. The C scanner of the standard library does the work; only when it stumbles does ``json_faults`` read again
+to say where. Spec: http://hl7.org/fhir/R4/json.html
+"""
+
+import json
+import re
+from decimal import Decimal
+from typing import Any, NoReturn
+
+import orjson
+
+from fhir_server.errors import Structure, Text, Value
+from fhir_server.fhir.decimals import FhirDecimal, to_digits
+from fhir_server.fhir.json_faults import describe_faults, position_of
+
+MAX_DEPTH = 64
+"""How many objects and arrays may stand inside one another."""
+
+_ONLY_BRACKETS = bytes.maketrans(b"{}", b"[]")
+_ALL_BUT_BRACKETS = bytes(set(range(256)) - set(b'{}[]"'))
+_STRING = re.compile(rb'"[^"]*"?')
+# Controls that are not tab, line feed or carriage return; surrogates; U+FFFE and U+FFFF: as escapes, as UTF-8.
+_SUSPICIOUS_ESCAPE = re.compile(rb"\\(?:u(?:00[01]|[dD][89a-fA-F]|[fF]{3}[eEfF])|[bf])")
+_BYTE_ORDER_MARKS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
+
+_BOM = Text(
+    "The content starts with a byte order mark; FHIR JSON is UTF-8 without one.",
+    "Le contenu commence par une marque d’ordre des octets ; le JSON de FHIR est de l’UTF-8 sans elle.",
+)
+_UTF8 = Text("The content is not valid UTF-8.", "Le contenu n’est pas de l’UTF-8 valide.")
+_TOO_DEEP = Text(
+    f"Objects and arrays are nested more than {MAX_DEPTH} levels deep.",
+    f"Des objets et des tableaux sont imbriqués sur plus de {MAX_DEPTH} niveaux.",
+)
+_NOT_AN_OBJECT = Text("A resource is a JSON object.", "Une ressource est un objet JSON.")
+_NO_TYPE = Text(
+    "The property resourceType is missing or is not a name.",
+    "La propriété resourceType manque ou n’est pas un nom.",
+)
+_UNWRITABLE = Text("The content cannot be written as JSON.", "Le contenu ne peut pas être écrit en JSON.")
+
+
+class _Refused(Exception):
+    """The scanner met something that JSON libraries let pass and that is refused here."""
+
+
+def parse_json(data: bytes) -> Any:
+    """Return the value of a JSON text: dicts, lists, str, bool, None, ``int`` and ``FhirDecimal``.
+
+    Raises ``errors.Structure`` with one issue for each fault found; line and column are in ``diagnostics``.
+    """
+    text = _decode(data)
+    _check_depth(data)
+    try:
+        value = _DECODER.decode(text)
+    except (ValueError, _Refused, Value, RecursionError) as error:
+        raise Structure(describe_faults(text, error)) from None
+    # The prefilter also meets "\\\\b", an escaped backslash: only the second reading knows.
+    if _may_hold_forbidden_characters(data) and (faults := describe_faults(text, None)):
+        raise Structure(faults)
+    return value
+
+
+def parse_resource(data: bytes) -> dict[str, Any]:
+    """Return the JSON object of a resource; raises ``errors.Structure`` also when it is none or lacks its type."""
+    value = parse_json(data)
+    if not isinstance(value, dict):
+        raise Structure(_NOT_AN_OBJECT)
+    resource_type = value.get("resourceType")
+    if not isinstance(resource_type, str) or not resource_type:
+        raise Structure(_NO_TYPE)
+    return value
+
+
+def to_json(value: Any) -> bytes:
+    """Return compact UTF-8 JSON with decimals digit for digit; ``orjson.Fragment`` values are spliced in as they are.
+
+    Raises ``errors.Structure`` for what JSON cannot carry.
+    """
+    try:
+        return orjson.dumps(value, default=_default)
+    except TypeError:
+        raise Structure(_UNWRITABLE) from None
+
+
+def to_pretty_json(value: Any) -> bytes:
+    """Return ``to_json``'s content indented by two spaces; spliced fragments are indented as well."""
+    try:
+        # orjson does not indent fragments, so they are read first.
+        plain = _DECODER.decode(to_json(value).decode())
+        return orjson.dumps(plain, default=_default, option=orjson.OPT_INDENT_2)
+    except TypeError:
+        raise Structure(_UNWRITABLE) from None
+
+
+def _decode(data: bytes) -> str:
+    if data.startswith(_BYTE_ORDER_MARKS):
+        raise Structure(_BOM)
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        text = data[: error.start].decode("utf-8")
+        raise Structure(_UTF8, diagnostics=position_of(text, len(text))) from None
+
+
+def _check_depth(data: bytes) -> None:
+    """Refuse what is nested too deeply before anything recurses into it; linear, in C."""
+    if b"\\" in data:
+        data = data.replace(b"\\\\", b"").replace(b'\\"', b"")
+    brackets = data.translate(_ONLY_BRACKETS, _ALL_BUT_BRACKETS).replace(b'""', b"")
+    if b'"' in brackets:
+        brackets = _STRING.sub(b"", brackets)
+    for levels in range(MAX_DEPTH, 0, -1):
+        if len(brackets) <= 2 * levels:
+            return
+        # Every pass takes the innermost level away.
+        brackets = brackets.replace(b"[]", b"")
+    # What is left is too deep, or it is not balanced, and then the parser says where.
+    if b"[]" in brackets or brackets.count(b"[") > MAX_DEPTH:
+        raise Structure(_TOO_DEEP)
+
+
+def _may_hold_forbidden_characters(data: bytes) -> bool:
+    if b"\\" in data and _SUSPICIOUS_ESCAPE.search(data):
+        return True
+    return b"\xef\xbf\xbe" in data or b"\xef\xbf\xbf" in data
+
+
+def _parse_int(text: str) -> int | FhirDecimal:
+    if len(text) < 16 and text != "-0":
+        return int(text)
+    return FhirDecimal(text)
+
+
+def _parse_constant(_: str) -> NoReturn:
+    raise _Refused
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        raise _Refused
+    return value
+
+
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_object,
+    parse_float=FhirDecimal,
+    parse_int=_parse_int,
+    parse_constant=_parse_constant,
+)
+
+
+def _default(value: Any) -> orjson.Fragment:
+    if isinstance(value, Decimal):
+        return orjson.Fragment(to_digits(value).encode())
+    raise TypeError
