@@ -1,4 +1,4 @@
-"""Finds ``profiles/``, ``terminologies/`` and ``conformance/``: in the installed package, or beside it in a checkout."""
+"""Finds ``profiles/``, ``terminologies/`` and ``conformance/``: in the installed package, or at the checkout's root."""
 
 from pathlib import Path
 from typing import Literal
