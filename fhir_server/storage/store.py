@@ -75,7 +75,7 @@ class Plan:
     """Further documents to insert with it, as (collection, document): audit events, jobs."""
 
 
-class VersionConflict(Exception):  # noqa: N818 - a situation, not a fault
+class VersionConflict(Exception):
     """Somebody else wrote first. ``positions`` are those of the plan's changes, empty when a guard has moved."""
 
     def __init__(self, positions: tuple[int, ...] = ()) -> None:
@@ -83,7 +83,7 @@ class VersionConflict(Exception):  # noqa: N818 - a situation, not a fault
         super().__init__("the expected versions are no longer the current ones")
 
 
-class StoreUnavailable(Exception):  # noqa: N818
+class StoreUnavailable(Exception):
     """The database cannot be reached or has no primary; the same work may succeed later."""
 
 

@@ -1,0 +1,160 @@
+"""The read commands, pure: what is asked of MongoDB for a query, a history, many small queries at once."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fhir_server.storage.connection import READ_CONCERN
+from fhir_server.storage.documents import HEAD, to_projection
+from fhir_server.storage.store import HistoryQuery, Query
+
+MOST_BRANCHES = 300
+"""$unionWith branches of one aggregation; each is two to three of the 1,000 stages that a pipeline may have."""
+
+_ALL_AT_ONCE = 1_000_000
+
+
+def to_living(filter: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the filter without tombstones; one that asks for a type cannot meet them, for they have none."""
+    if isinstance(filter.get("type"), str) or "deleted" in filter:
+        return dict(filter)
+    return {**filter, "deleted": False}
+
+
+def to_find(query: Query, milliseconds: int) -> dict[str, Any]:
+    """Return the command of one page of current versions."""
+    command = _find("resources", to_living(query.filter), milliseconds)
+    projection = to_projection(query.with_body, query.with_index, query.index_fields)
+    if projection:
+        command["projection"] = projection
+    if query.sort:
+        command["sort"] = dict(query.sort)
+    if query.limit:
+        command["limit"] = query.limit
+    if query.hint:
+        command["hint"] = query.hint
+    return command
+
+
+def to_find_ids(ids: Sequence[str], projection: Mapping[str, int], milliseconds: int) -> dict[str, Any]:
+    """Return the command that reads current versions by reference."""
+    return {**_find("resources", {"_id": {"$in": list(ids)}}, milliseconds), "projection": dict(projection)}
+
+
+def to_union(filters: Sequence[Mapping[str, Any]], limit: int, milliseconds: int) -> dict[str, Any]:
+    """Return one aggregation that answers every filter with at most ``limit`` heads, ``branch`` telling which."""
+    first, *others = (_branch(number, each, limit) for number, each in enumerate(filters))
+    return {
+        "aggregate": "resources",
+        "pipeline": first + [{"$unionWith": {"coll": "resources", "pipeline": each}} for each in others],
+        "cursor": {"batchSize": _ALL_AT_ONCE},
+        "maxTimeMS": milliseconds,
+        "readConcern": READ_CONCERN,
+    }
+
+
+def to_count(collection: str, filter: Mapping[str, Any], limit: int, milliseconds: int) -> dict[str, Any]:
+    """Return the command that counts, no further than ``limit`` if one is given."""
+    command: dict[str, Any] = {"count": collection, "query": dict(filter), "readConcern": READ_CONCERN}
+    if limit:
+        command["limit"] = limit
+    return {**command, "maxTimeMS": milliseconds}
+
+
+def to_history(query: HistoryQuery, milliseconds: int) -> dict[str, Any]:
+    """Return the command of one page of versions, newest first."""
+    if query.at is not None:
+        return _aggregate_history([*_at_stages(query), {"$limit": query.limit}], milliseconds)
+    command = _find("history", to_history_filter(query), milliseconds)
+    return {**command, "sort": _history_order(query), "limit": query.limit}
+
+
+def to_history_count(query: HistoryQuery, limit: int, milliseconds: int) -> dict[str, Any]:
+    """Return the aggregation that counts versions that were current within ``at``."""
+    bound = [{"$limit": limit}] if limit else []
+    return _aggregate_history([*_at_stages(query), *bound, {"$count": "n"}], milliseconds)
+
+
+def to_history_filter(query: HistoryQuery) -> dict[str, Any]:
+    """Return the filter of a history: range on the first sort key, the tie broken by a residual."""
+    conditions: list[dict[str, Any]] = [dict(query.filter)] if query.filter else []
+    if query.since is not None:
+        conditions.append({"updated": {"$gte": query.since}})
+    if query.at is not None:
+        conditions.append({"updated": {"$lte": query.at[1]}})
+    if query.after is not None:
+        conditions += _after(query)
+    if query.reference is not None:
+        conditions.append({"ref": query.reference})
+    elif query.resource_type is not None:
+        conditions.append({"type": query.resource_type})
+    if not conditions:
+        return {}
+    return conditions[0] if len(conditions) == 1 else {"$and": conditions}
+
+
+def _find(collection: str, filter: Mapping[str, Any], milliseconds: int) -> dict[str, Any]:
+    return {
+        "find": collection,
+        "filter": dict(filter),
+        "batchSize": _ALL_AT_ONCE,
+        "maxTimeMS": milliseconds,
+        "readConcern": READ_CONCERN,
+    }
+
+
+def _branch(number: int, filter: Mapping[str, Any], limit: int) -> list[dict[str, Any]]:
+    return [
+        {"$match": to_living(filter)},
+        {"$limit": limit},
+        {"$project": {**HEAD, "branch": {"$literal": number}}},
+    ]
+
+
+def _after(query: HistoryQuery) -> list[dict[str, Any]]:
+    assert query.after is not None
+    updated, reference, version = query.after
+    if query.reference is not None:
+        return [{"version": {"$lt": version}}]
+    same = {"updated": updated}
+    return [
+        {"updated": {"$lte": updated}},
+        {
+            "$or": [
+                {"updated": {"$lt": updated}},
+                {**same, "ref": {"$lt": reference}},
+                {**same, "ref": reference, "version": {"$lt": version}},
+            ]
+        },
+    ]
+
+
+def _history_order(query: HistoryQuery) -> dict[str, int]:
+    if query.reference is not None:
+        return {"version": -1}
+    return {"updated": -1, "ref": -1, "version": -1}
+
+
+def _at_stages(query: HistoryQuery) -> list[dict[str, Any]]:
+    """Keep the versions that had not yet been followed by the next one when the period began."""
+    assert query.at is not None
+    following = {"$concat": ["$ref", "/", {"$toString": {"$add": ["$version", 1]}}]}
+    superseded = {"$lookup": {"from": "history", "localField": "next", "foreignField": "_id", "as": "next"}}
+    still_current = {"next.updated": {"$not": {"$lte": query.at[0]}}}
+    return [
+        {"$match": to_history_filter(query)},
+        {"$sort": _history_order(query)},
+        {"$set": {"next": following}},
+        superseded,
+        {"$match": still_current},
+        {"$unset": "next"},
+    ]
+
+
+def _aggregate_history(stages: list[dict[str, Any]], milliseconds: int) -> dict[str, Any]:
+    return {
+        "aggregate": "history",
+        "pipeline": stages,
+        "cursor": {"batchSize": _ALL_AT_ONCE},
+        "maxTimeMS": milliseconds,
+        "readConcern": READ_CONCERN,
+    }

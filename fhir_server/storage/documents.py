@@ -1,0 +1,122 @@
+"""The stored shape of a resource version, both ways: what ``resources``, ``history`` and ``outbox`` hold.
+
+A current document is ``{_id, type, version, updated, deleted, method, body, **index}``; a tombstone has neither
+``type`` nor index fields, so no search can meet it. A history document is keyed ``Type/id/version`` and keeps of the
+index only what a policy asks about. A large body is a file of ``binaries`` and ``file`` names it in both.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import bson
+from bson.codec_options import CodecOptions
+from bson.raw_bson import RawBSONDocument
+
+from fhir_server.errors import Text, TooLong
+from fhir_server.storage.store import Change, Document
+
+CODEC: CodecOptions[dict[str, Any]] = CodecOptions(tz_aware=True, tzinfo=UTC)
+HISTORY_FIELDS = ("pt", "l", "c")
+"""Index fields that history keeps: patient, security labels, compartments."""
+
+OWN_FIELDS = frozenset({"_id", "type", "ref", "version", "updated", "deleted", "method", "body", "file", "size"})
+HEAD = {"version": 1, "updated": 1, "deleted": 1, "method": 1}
+HEAD_AND_BODY = {**HEAD, "body": 1, "file": 1, "size": 1}
+HISTORY = {**HEAD_AND_BODY, "ref": 1, **dict.fromkeys(HISTORY_FIELDS, 1)}
+DOCUMENT_LIMIT = 16 * 1024 * 1024 - 16 * 1024
+OUTBOX_CHANGES = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """One change as it goes over the wire: both documents in BSON, encoded once however often it is retried."""
+
+    change: Change
+    current: RawBSONDocument
+    history: RawBSONDocument
+
+
+def to_encoded(change: Change, file: str | None = None) -> Encoded:
+    """Return the change's two documents; with ``file`` the body is there and not inside.
+
+    Raises ``TooLong`` for an index that no document can hold, ``ValueError`` for an index with a name of ours.
+    """
+    clash = OWN_FIELDS.intersection(change.index)
+    if clash:
+        raise ValueError(f"index fields with reserved names: {sorted(clash)}")
+    head: dict[str, Any] = {
+        "version": change.version,
+        "updated": change.updated,
+        "deleted": change.body is None,
+        "method": change.method,
+        "body": change.body if file is None else None,
+    }
+    if file is not None and change.body is not None:
+        head |= {"file": file, "size": len(change.body)}
+    return Encoded(change, _to_bson(_current(change, head)), _to_bson(_history(change, head)))
+
+
+def to_outbox(changes: Sequence[Change], now: datetime) -> list[RawBSONDocument]:
+    """Return the plan's outbox documents: one, however many changes (a further one per 20,000)."""
+    return [
+        _to_bson({
+            "at": now,
+            "changes": [[c.reference, c.version, c.method, c.updated] for c in changes[start : start + OUTBOX_CHANGES]],
+        })
+        for start in range(0, len(changes), OUTBOX_CHANGES)
+    ]
+
+
+def from_current(found: Mapping[str, Any], index: bool = False) -> Document:
+    """Return the Document of a stored current version; with ``index`` it carries the fields that are not ours."""
+    fields = {name: value for name, value in found.items() if name not in OWN_FIELDS} if index else {}
+    return Document(
+        found["_id"], found["version"], found["updated"], found["deleted"], found.get("body"), found["method"], fields
+    )
+
+
+def from_history(found: Mapping[str, Any]) -> Document:
+    """Return the Document of a stored version, with the index fields that history keeps."""
+    fields = {name: found[name] for name in HISTORY_FIELDS if name in found}
+    return Document(
+        found["ref"], found["version"], found["updated"], found["deleted"], found.get("body"), found["method"], fields
+    )
+
+
+def to_projection(with_body: bool, with_index: bool, index_fields: Iterable[str]) -> dict[str, int]:
+    """Return the projection that brings what a Query asks for and no more; empty for everything."""
+    if with_index:
+        return {} if with_body else {"body": 0, "file": 0}
+    return {**(HEAD_AND_BODY if with_body else HEAD), **dict.fromkeys(index_fields, 1)}
+
+
+def _current(change: Change, head: dict[str, Any]) -> dict[str, Any]:
+    if change.body is None:
+        return {"_id": change.reference, **head}
+    resource_type = change.reference.partition("/")[0]
+    return {"_id": change.reference, "type": resource_type, **head, **change.index}
+
+
+def _history(change: Change, head: dict[str, Any]) -> dict[str, Any]:
+    kept = {name: change.index[name] for name in HISTORY_FIELDS if name in change.index}
+    return {
+        "_id": f"{change.reference}/{change.version}",
+        "ref": change.reference,
+        "type": change.reference.partition("/")[0],
+        **head,
+        **kept,
+    }
+
+
+def _to_bson(document: Mapping[str, Any]) -> RawBSONDocument:
+    encoded = bson.encode(document, codec_options=CODEC)
+    if len(encoded) > DOCUMENT_LIMIT:
+        raise TooLong(
+            Text(
+                "The resource has more values to index than one database document can hold.",
+                "La ressource contient plus de valeurs à indexer qu'un document de la base ne peut en porter.",
+            )
+        )
+    return RawBSONDocument(encoded)

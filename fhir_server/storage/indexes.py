@@ -1,0 +1,130 @@
+"""Every index of the database, as data with its reason; created, verified and reported by the server itself."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pymongo.database import Database
+from pymongo.errors import OperationFailure
+
+Keys = tuple[tuple[str, int], ...]
+COLLECTIONS = ("resources", "history", "outbox", "guards", "meta")
+_DAY = 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """One declared index; ``reason`` is what would be slow without it."""
+
+    collection: str
+    name: str
+    keys: Keys
+    reason: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+def _resources(name: str, keys: Keys, reason: str) -> Index:
+    return Index("resources", name, keys, reason)
+
+
+INDEXES: tuple[Index, ...] = (
+    _resources("token", (("t", 1), ("ds", 1), ("_id", 1)), "search by token, sorted by date or id"),
+    _resources("reference", (("r", 1), ("ds", 1), ("_id", 1)), "search by reference, revincludes"),
+    _resources("patient_token", (("pt", 1), ("t", 1), ("ds", 1), ("_id", 1)), "a patient's resources by token"),
+    _resources("patient_updated", (("pt", 1), ("updated", 1), ("_id", 1)), "a patient's newest changes"),
+    _resources("string", (("s", 1), ("_id", 1)), "string search by prefix"),
+    _resources("uri", (("u", 1), ("_id", 1)), "uri search, above and below"),
+    _resources("type_date", (("type", 1), ("ds", 1), ("_id", 1)), "a type by its primary date; counts"),
+    _resources("type_id", (("type", 1), ("_id", 1)), "a type's page in order of id"),
+    _resources("type_updated", (("type", 1), ("updated", 1), ("_id", 1)), "_lastUpdated and _sort=_lastUpdated"),
+    _resources("updated", (("updated", 1), ("_id", 1)), "system search by _lastUpdated"),
+    _resources("date", (("d.p", 1), ("d.s", 1), ("d.e", 1)), "search by a date that is not the primary one"),
+    _resources("number", (("n.p", 1), ("n.u", 1), ("n.lo", 1)), "search by number"),
+    _resources("quantity", (("q.p", 1), ("q.u", 1), ("q.lo", 1)), "search by quantity"),
+    _resources("label", (("l", 1),), "resources bearing a security label"),
+    _resources("compartment", (("c", 1), ("updated", 1), ("_id", 1)), "a compartment's resources"),
+    _resources("points_to", (("x", 1), ("_id", 1)), "who refers to a resource: integrity on delete"),
+    Index("history", "instance", (("ref", 1), ("version", -1)), "history of one resource"),
+    Index(
+        "history", "type", (("type", 1), ("updated", -1), ("ref", -1), ("version", -1)), "history of a type"
+    ),
+    Index("history", "system", (("updated", -1), ("ref", -1), ("version", -1)), "history of everything, newest first"),
+    Index("history", "patient", (("pt", 1), ("updated", -1)), "history within a patient's compartment"),
+    Index("outbox", "age", (("at", 1),), "the oldest first; gone after 7 days", {"expireAfterSeconds": 7 * _DAY}),
+    Index("guards", "age", (("at", 1),), "unused for a day, a guard protects nobody", {"expireAfterSeconds": _DAY}),
+)
+
+
+def ensure_indexes(database: Database[dict[str, Any]]) -> None:
+    """Create the collections and indexes that are missing; safe with several workers starting at once.
+
+    A changed declaration replaces the index of the same name. Collections come first: none may be born in a
+    transaction.
+    """
+    present = set(database.list_collection_names())
+    for collection in {*COLLECTIONS, *(index.collection for index in INDEXES)} - present:
+        _create_collection(database, collection)
+    for collection in {index.collection for index in INDEXES}:
+        found = _indexes_of(database, collection)
+        declared = [index for index in INDEXES if index.collection == collection]
+        for index in declared:
+            if index.name in found and _difference(index, found[index.name]):
+                database[collection].drop_index(index.name)
+                del found[index.name]
+        missing = [_specification(index) for index in declared if index.name not in found]
+        if missing:
+            database.command("createIndexes", collection, indexes=missing, commitQuorum="majority")
+
+
+def check_indexes(database: Database[dict[str, Any]]) -> list[str]:
+    """Return one English sentence for each index that is missing, different or not ours."""
+    present = set(database.list_collection_names())
+    wrong: list[str] = []
+    for collection in sorted({index.collection for index in INDEXES}):
+        found = _indexes_of(database, collection) if collection in present else {}
+        declared = {index.name: index for index in INDEXES if index.collection == collection}
+        wrong += _compare(collection, declared, found)
+    return wrong
+
+
+def _compare(collection: str, declared: Mapping[str, Index], found: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    wrong = []
+    for name, index in declared.items():
+        if name not in found:
+            wrong.append(f"Index {collection}.{name} is missing: {index.reason}.")
+        elif difference := _difference(index, found[name]):
+            wrong.append(f"Index {collection}.{name} differs from its declaration: {difference}.")
+    wrong += [
+        f"Index {collection}.{name} is not declared by this version of the server."
+        for name in sorted(found.keys() - declared.keys() - {"_id_"})
+    ]
+    return wrong
+
+
+def _indexes_of(database: Database[dict[str, Any]], collection: str) -> dict[str, Mapping[str, Any]]:
+    return {index["name"]: index for index in database[collection].list_indexes()}
+
+
+def _difference(index: Index, found: Mapping[str, Any]) -> str:
+    if tuple(found["key"].items()) != index.keys:
+        return "other keys"
+    names = {*index.options, "expireAfterSeconds", "unique", "sparse", "partialFilterExpression"}
+    differing = [name for name in sorted(names) if found.get(name) != index.options.get(name)]
+    return f"other {', '.join(differing)}" if differing else ""
+
+
+def _specification(index: Index) -> dict[str, Any]:
+    return {"key": dict(index.keys), "name": index.name, **index.options}
+
+
+def _create_collection(database: Database[dict[str, Any]], name: str) -> None:
+    try:
+        database.command("create", name)
+    except OperationFailure as error:
+        if error.code != 48:  # NamespaceExists: another worker was faster
+            raise
+
+
+def array_fields(keys: Sequence[tuple[str, int]]) -> int:
+    """Return how many of the keys lie in arrays; MongoDB allows one per compound index (error 171)."""
+    return len({field.partition(".")[0] for field, _ in keys} & {"t", "r", "s", "u", "d", "n", "q", "l", "c", "x"})

@@ -1,0 +1,40 @@
+"""Steps from an older stored shape to this one, each run once; the database remembers how far it has come."""
+
+from collections.abc import Callable
+from typing import Any
+
+from pymongo.database import Database
+
+from fhir_server.errors import Text
+from fhir_server.storage.connection import UnsuitableDatabase
+
+Migration = Callable[[Database[dict[str, Any]]], None]
+
+MIGRATIONS: tuple[Migration, ...] = ()
+"""In order, never edited or removed. A step may run twice, in two workers at once: it must come to the same."""
+
+
+def migrate(database: Database[dict[str, Any]], migrations: tuple[Migration, ...] = MIGRATIONS) -> int:
+    """Run the steps that this database has not seen and return how many; refuses a database from the future.
+
+    Raises ``UnsuitableDatabase`` when a newer server has already changed the shape.
+    """
+    meta = database["meta"]
+    first = len(migrations) if _is_new(database) else 0
+    meta.update_one({"_id": "shape"}, {"$setOnInsert": {"steps": first}}, upsert=True)
+    done = int((meta.find_one({"_id": "shape"}) or {"steps": 0})["steps"])
+    if done > len(migrations):
+        raise UnsuitableDatabase(
+            Text(
+                "This database was written by a newer version of the server.",
+                "Cette base a été écrite par une version plus récente du serveur.",
+            )
+        )
+    for number, migration in enumerate(migrations[done:], start=done + 1):
+        migration(database)
+        meta.update_one({"_id": "shape", "steps": {"$lt": number}}, {"$set": {"steps": number}})
+    return len(migrations) - done
+
+
+def _is_new(database: Database[dict[str, Any]]) -> bool:
+    return database["history"].find_one({}, {"_id": 1}) is None

@@ -1,0 +1,253 @@
+"""The store on MongoDB ≥ 6: implements ``store.Store``.
+
+Reads are majority reads: nobody sees what a crash or failover could take back. Writes are transactions shared by
+concurrent callers of this process.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from pymongo.errors import PyMongoError
+from pymongo.read_concern import ReadConcern
+
+from fhir_server.storage import commands, documents, indexes
+from fhir_server.storage.binaries import Binaries
+from fhir_server.storage.connection import READ_CONCERN, Connection, translate, translated
+from fhir_server.storage.group_commit import GroupCommit
+from fhir_server.storage.migrations import migrate
+from fhir_server.storage.store import Document, HistoryQuery, Plan, Query, StoreStatus, StoreUnavailable
+from fhir_server.storage.transaction import Transactions, Work, to_work
+
+_ESTIMATE_EXACTLY = 10_000
+_SAMPLE = 1_000
+
+
+class MongoStore:
+    """One database of one deployment; made cheaply, connected at the first use in each process.
+
+    ``large_body``: bodies of more bytes go to GridFS. ``read_milliseconds``: longest time of one read on a request's
+    path. ``commit_seconds``: how long a commit may be tried. ``driver_reads`` keeps reads off the direct socket.
+    """
+
+    def __init__(
+        self,
+        uri: str,
+        database: str = "fhir",
+        *,
+        large_body: int = 1_000_000,
+        read_milliseconds: int = 30_000,
+        commit_seconds: float = 20.0,
+        driver_reads: bool = False,
+    ) -> None:
+        self.connection = Connection(uri, database, driver_reads=driver_reads)
+        self._large_body = large_body
+        self._milliseconds = read_milliseconds
+        self._binaries = Binaries(self.connection)
+        self._transactions = Transactions(self.connection, commit_seconds)
+        self._commits = GroupCommit(self._transactions.write)
+
+    def prepare(self) -> None:
+        """Make the database ready for this version: collections, indexes, migrations; safe in every worker at once.
+
+        Raises ``UnsuitableDatabase`` (standalone, too old) or ``StoreUnavailable``.
+        """
+        self.connection.check_suitable()
+        with translated():
+            indexes.ensure_indexes(self.connection.database)
+            migrate(self.connection.database)
+
+    def get(self, reference: str) -> Document | None:
+        """Return the current version, deleted ones included, or ``None``. One round trip."""
+        found = self._one("resources", reference, documents.HEAD_AND_BODY)
+        return None if found is None else documents.from_current(found)
+
+    def get_many(self, references: Iterable[str], *, with_body: bool = True) -> dict[str, Document]:
+        """Return the current versions that exist (deleted ones included) by reference. One round trip."""
+        wanted = list(references)
+        if not wanted:
+            return {}
+        projection = documents.HEAD_AND_BODY if with_body else documents.HEAD
+        found = self._documents(commands.to_find_ids(wanted, projection, self._milliseconds))
+        return {document["_id"]: documents.from_current(document) for document in found}
+
+    def get_version(self, reference: str, version: int) -> Document | None:
+        """Return one version from history, or ``None``. One round trip."""
+        found = self._one("history", f"{reference}/{version}", documents.HISTORY)
+        return None if found is None else documents.from_history(found)
+
+    def find(self, query: Query) -> list[Document]:
+        """Return the documents in order. One round trip as long as they fit 16 MB."""
+        found = self._documents(commands.to_find(query, self._milliseconds))
+        index = query.with_index or bool(query.index_fields)
+        return [documents.from_current(document, index) for document in found]
+
+    def find_each(self, filters: Sequence[Mapping[str, Any]], limit: int = 2) -> list[list[Document]]:
+        """Return, for each filter, at most ``limit`` current documents without body. One round trip for all."""
+        return [[documents.from_current(found) for found in each] for each in self._union(filters, limit)]
+
+    def find_referrers(self, references: Iterable[str], limit: int = 10) -> dict[str, tuple[str, ...]]:
+        """Return, for each reference that somebody points to, the pointing references (``Type/id``). One round trip.
+
+        A resource's reference to itself does not count.
+        """
+        wanted = list(references)
+        branches = self._union([{"x": reference, "_id": {"$ne": reference}} for reference in wanted], limit)
+        return {
+            reference: tuple(found["_id"] for found in each)
+            for reference, each in zip(wanted, branches, strict=True)
+            if each
+        }
+
+    def guards(self, keys: Iterable[str]) -> dict[str, int]:
+        """Return the counters of the guards that exist. One round trip."""
+        wanted = list(keys)
+        if not wanted:
+            return {}
+        found = self._documents({
+            "find": "guards",
+            "filter": {"_id": {"$in": wanted}},
+            "batchSize": len(wanted) + 1,
+            "readConcern": READ_CONCERN,
+        })
+        return {guard["_id"]: guard["n"] for guard in found}
+
+    def count(self, filter: Mapping[str, Any], limit: int = 0) -> int:
+        """Return how many current documents match, counting no further than ``limit`` if one is given."""
+        return int(
+            self._run(commands.to_count("resources", commands.to_living(filter), limit, self._milliseconds))["n"]
+        )
+
+    def estimate(self, filter: Mapping[str, Any]) -> int:
+        """Return a cheap estimate of ``count``: exact up to 10,000, by a random sample beyond it."""
+        exact = self.count(filter, _ESTIMATE_EXACTLY)
+        if exact < _ESTIMATE_EXACTLY:
+            return exact
+        total = int(self._run({"count": "resources"})["n"])
+        found = self._documents({
+            "aggregate": "resources",
+            "pipeline": [{"$sample": {"size": _SAMPLE}}, {"$match": commands.to_living(filter)}, {"$count": "n"}],
+            "cursor": {},
+            "maxTimeMS": self._milliseconds,
+        })
+        share = found[0]["n"] / _SAMPLE if found else 0
+        return max(exact, round(total * share))
+
+    def history(self, query: HistoryQuery) -> list[Document]:
+        """Return versions, newest first. One round trip."""
+        found = self._documents(commands.to_history(query, self._milliseconds))
+        return [documents.from_history(version) for version in found]
+
+    def count_history(self, query: HistoryQuery, limit: int = 0) -> int:
+        """Return how many versions match, counting no further than ``limit`` if one is given."""
+        if query.at is not None:
+            found = self._documents(commands.to_history_count(query, limit, self._milliseconds))
+            return int(found[0]["n"]) if found else 0
+        filter = commands.to_history_filter(query)
+        return int(self._run(commands.to_count("history", filter, limit, self._milliseconds))["n"])
+
+    def commit(self, plan: Plan) -> None:
+        """Write history, current versions, outbox and records in one transaction; majority and journaled.
+
+        Plans of concurrent callers may share a commit. Transient errors are retried within.
+        Raises ``VersionConflict`` and then leaves nothing; ``TooLong`` for an index that fits no document.
+        """
+        files: dict[int, str] = {}
+        try:
+            for number, change in enumerate(plan.changes):
+                if change.body is not None and len(change.body) > self._large_body:
+                    files[number] = self._binaries.put(change)
+            self._commits.submit(self._to_work(plan, files))
+        except Exception as failure:
+            if files and not isinstance(failure, StoreUnavailable):
+                self._binaries.drop(files.values())
+            raise
+
+    def status(self) -> StoreStatus:
+        """Return whether reads and writes work now; never raises."""
+        return self.connection.status()
+
+    def check_indexes(self) -> list[str]:
+        """Return what is wrong with the indexes, one English sentence each; empty when all is well."""
+        with translated():
+            return indexes.check_indexes(self.connection.database)
+
+    def counts(self) -> dict[str, int]:
+        """Return the number of current resources by type."""
+        found = self._documents({
+            "aggregate": "resources",
+            "pipeline": [{"$match": {"type": {"$gt": ""}}}, {"$group": {"_id": "$type", "n": {"$sum": 1}}}],
+            "cursor": {},
+            "hint": "type_id",
+        })
+        return {group["_id"]: group["n"] for group in sorted(found, key=lambda group: str(group["_id"]))}
+
+    def iterate(self, query: Query) -> Iterator[Document]:
+        """Yield documents in order, in batches; for jobs and exports, not for request paths."""
+        command = commands.to_find(query, 0)
+        index = query.with_index or bool(query.index_fields)
+        collection = self.connection.database["resources"].with_options(read_concern=ReadConcern("majority"))
+        with translated():
+            cursor = collection.find(
+                command["filter"],
+                command.get("projection"),
+                sort=list(query.sort) or None,
+                limit=query.limit,
+                hint=query.hint,
+                batch_size=500,
+            )
+            with cursor:
+                for found in cursor:
+                    self._binaries.fill((found,))
+                    yield documents.from_current(found, index)
+
+    def sweep_orphans(self, older_than: datetime) -> int:
+        """Remove large bodies uploaded before ``older_than`` whose commit never happened; returns how many."""
+        return self._binaries.sweep_orphans(older_than)
+
+    def close(self) -> None:
+        """Release the connections."""
+        self.connection.close()
+
+    def _one(self, collection: str, key: str, projection: Mapping[str, int]) -> dict[str, Any] | None:
+        try:
+            found = self.connection.reader.run({
+                "find": collection,
+                "filter": {"_id": key},
+                "limit": 1,
+                "singleBatch": True,
+                "projection": projection,
+                "readConcern": READ_CONCERN,
+            })["cursor"]["firstBatch"]
+        except PyMongoError as error:
+            raise translate(error) from error
+        if not found:
+            return None
+        if "file" in found[0]:
+            self._binaries.fill(found)
+        document: dict[str, Any] = found[0]
+        return document
+
+    def _documents(self, command: dict[str, Any]) -> list[dict[str, Any]]:
+        with translated():
+            found = self.connection.reader.documents(command)
+        self._binaries.fill(found)
+        return found
+
+    def _run(self, command: dict[str, Any]) -> dict[str, Any]:
+        with translated():
+            return self.connection.reader.run(command)
+
+    def _union(self, filters: Sequence[Mapping[str, Any]], limit: int) -> list[list[dict[str, Any]]]:
+        branches: list[list[dict[str, Any]]] = [[] for _ in filters]
+        for start in range(0, len(filters), commands.MOST_BRANCHES):
+            part = filters[start : start + commands.MOST_BRANCHES]
+            for found in self._documents(commands.to_union(part, limit, self._milliseconds)):
+                branches[start + found["branch"]].append(found)
+        return branches
+
+    def _to_work(self, plan: Plan, files: Mapping[int, str]) -> Work:
+        return to_work(
+            plan,
+            tuple(documents.to_encoded(change, files.get(number)) for number, change in enumerate(plan.changes)),
+        )

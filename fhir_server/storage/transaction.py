@@ -1,0 +1,213 @@
+"""One MongoDB transaction for one or several plans: whole or not at all, tried again while that can help.
+
+The number of commands does not grow with the changes: history, new documents, new versions, guards, outbox and one
+for each kind of records, then the commit. Creates are inserts and updates compare-and-set on ``_id`` and ``version``,
+so whoever comes second fails inside the transaction.
+"""
+
+import random
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import groupby
+from typing import Any
+
+import bson
+from bson.raw_bson import RawBSONDocument
+from pymongo.client_session import ClientSession
+from pymongo.errors import OperationFailure, PyMongoError
+from pymongo.read_concern import ReadConcern
+
+from fhir_server.storage.connection import MAJORITY, Connection, is_unavailable, translate
+from fhir_server.storage.documents import CODEC, Encoded, to_outbox
+from fhir_server.storage.store import Guard, Plan, StoreUnavailable, VersionConflict
+
+_MESSAGE_LIMIT = 40 * 1024 * 1024
+_COMMAND_LIMIT = 50_000
+_DUPLICATE_KEY = 11000
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.002, 0.25
+
+Session = ClientSession
+
+
+class _Lost(Exception):
+    """Something in the transaction is not as the plans expect."""
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One plan ready to be written: its changes in BSON."""
+
+    plan: Plan
+    encoded: tuple[Encoded, ...]
+    outbox: tuple[RawBSONDocument, ...]
+    records: tuple[tuple[str, RawBSONDocument], ...]
+    size: int
+
+    @property
+    def keys(self) -> frozenset[str]:
+        """What no other work may touch at the same time."""
+        return frozenset(change.reference for change in self.plan.changes) | {
+            f"guard {guard.key}" for guard in self.plan.guards
+        }
+
+
+def to_work(plan: Plan, encoded: tuple[Encoded, ...]) -> Work:
+    """Return the plan with everything it writes in BSON."""
+    outbox = tuple(to_outbox(plan.changes, datetime.now(UTC))) if plan.changes else ()
+    records = tuple((name, _to_record(document)) for name, document in plan.records)
+    size = sum(len(each.current.raw) + len(each.history.raw) for each in encoded)
+    return Work(plan, encoded, outbox, records, size)
+
+
+class Transactions:
+    """Writes works; ``deadline`` is how long one call may go on trying, in seconds."""
+
+    def __init__(self, connection: Connection, deadline: float = 20.0) -> None:
+        self._connection = connection
+        self._deadline = deadline
+
+    def write(self, works: Sequence[Work]) -> None:
+        """Write all works in one transaction.
+
+        Raises ``VersionConflict`` when somebody else was first, with the positions of the plans' changes that lost,
+        and ``StoreUnavailable`` when the database cannot commit in time: then a commit may still have happened.
+        """
+        until = time.monotonic() + self._deadline
+        for attempt in range(1_000):
+            try:
+                self._attempt(works, until)
+            except _Lost as lost:
+                self._check_conflict(works, final=attempt > 20)
+                failure: Exception = lost
+            except PyMongoError as error:
+                if not _may_succeed_later(error):
+                    raise translate(error) from error
+                failure = error
+                if attempt and _is_write_conflict(error):
+                    self._check_conflict(works, final=False)
+            else:
+                return
+            if time.monotonic() > until:
+                raise StoreUnavailable("The database could not commit in time.") from failure
+            time.sleep(random.uniform(0, min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** min(attempt, 10))))
+
+    def _attempt(self, works: Sequence[Work], until: float) -> None:
+        with self._connection.client.start_session() as session:
+            session.start_transaction(read_concern=ReadConcern("local"), write_concern=MAJORITY)
+            try:
+                self._write_all(works, session)
+            except BaseException:
+                session.abort_transaction()
+                raise
+            _commit(session, until)
+
+    def _write_all(self, works: Sequence[Work], session: Session) -> None:
+        encoded = [each for work in works for each in work.encoded]
+        self._insert("history", [each.history for each in encoded], session)
+        self._insert("resources", [each.current for each in encoded if not each.change.expected], session)
+        self._update("resources", [_compare_and_set(each) for each in encoded if each.change.expected], session)
+        self._update("guards", [_advance(guard) for work in works for guard in work.plan.guards], session)
+        self._insert("outbox", [entry for work in works for entry in work.outbox], session)
+        records = sorted((pair for work in works for pair in work.records), key=lambda pair: pair[0])
+        for collection, pairs in groupby(records, key=lambda pair: pair[0]):
+            self._insert(collection, [document for _, document in pairs], session)
+
+    def _insert(self, collection: str, documents: list[RawBSONDocument], session: Session) -> None:
+        for part in _parts(documents, [len(document.raw) for document in documents]):
+            reply = self._connection.database.command("insert", collection, documents=part, session=session)
+            _check(reply, len(part))
+
+    def _update(self, collection: str, updates: list[dict[str, Any]], session: Session) -> None:
+        sizes = [len(each["u"].raw) + 200 if isinstance(each["u"], RawBSONDocument) else 400 for each in updates]
+        for part in _parts(updates, sizes):
+            reply = self._connection.database.command("update", collection, updates=part, session=session)
+            _check(reply, len(part))
+
+    def _check_conflict(self, works: Sequence[Work], *, final: bool) -> None:
+        """Raise ``VersionConflict`` if the database is no longer as the works expect; ``final``: even if it is."""
+        changes = [change for work in works for change in work.plan.changes]
+        expected = {change.reference: change.expected for change in changes}
+        present = self._counters("resources", "version", list(expected))
+        moved = tuple(sorted(c.position for c in changes if present.get(c.reference, 0) != c.expected))
+        guards = {guard.key: guard.expected for work in works for guard in work.plan.guards}
+        counters = self._counters("guards", "n", list(guards))
+        if moved or final or any(counters.get(key, 0) != count for key, count in guards.items()):
+            raise VersionConflict(moved)
+
+    def _counters(self, collection: str, name: str, keys: list[str]) -> dict[str, int]:
+        if not keys:
+            return {}
+        # Local on purpose: what beat us may not be majority-committed yet.
+        command = {"find": collection, "filter": {"_id": {"$in": keys}}, "projection": {name: 1}}
+        try:
+            found = self._connection.reader.documents({**command, "batchSize": len(keys) + 1})
+        except PyMongoError as error:
+            raise translate(error) from error
+        return {document["_id"]: document[name] for document in found}
+
+
+def _commit(session: Session, until: float) -> None:
+    """Commit, again as long as the outcome is unknown; the server commits once however often it is asked."""
+    while True:
+        try:
+            session.commit_transaction()
+        except PyMongoError as error:
+            unknown = error.has_error_label("UnknownTransactionCommitResult")
+            if not unknown or time.monotonic() > until:
+                raise
+            time.sleep(random.uniform(0.01, 0.1))
+        else:
+            return
+
+
+def _may_succeed_later(error: PyMongoError) -> bool:
+    if error.has_error_label("UnknownTransactionCommitResult"):
+        return False
+    return error.has_error_label("TransientTransactionError") or is_unavailable(error)
+
+
+def _is_write_conflict(error: PyMongoError) -> bool:
+    return isinstance(error, OperationFailure) and error.code == 112
+
+
+def _check(reply: Mapping[str, Any], count: int) -> None:
+    errors = reply.get("writeErrors", ())
+    if any(error["code"] != _DUPLICATE_KEY for error in errors):
+        first = next(error for error in errors if error["code"] != _DUPLICATE_KEY)
+        raise OperationFailure("a write was refused", first["code"], {"errorLabels": reply.get("errorLabels", [])})
+    if errors or reply["n"] != count:
+        raise _Lost
+
+
+def _compare_and_set(encoded: Encoded) -> dict[str, Any]:
+    change = encoded.change
+    return {"q": {"_id": change.reference, "version": change.expected}, "u": encoded.current}
+
+
+def _advance(guard: Guard) -> dict[str, Any]:
+    return {
+        "q": {"_id": guard.key, "n": guard.expected},
+        "u": {"$inc": {"n": 1}, "$currentDate": {"at": True}},
+        "upsert": guard.expected == 0,
+    }
+
+
+def _to_record(document: Mapping[str, Any]) -> RawBSONDocument:
+    whole = document if "_id" in document else {"_id": bson.ObjectId(), **document}
+    return RawBSONDocument(bson.encode(whole, codec_options=CODEC))
+
+
+def _parts(items: Sequence[Any], sizes: Sequence[int]) -> Iterator[list[Any]]:
+    """Yield the items in as few lists as fit a message each."""
+    part: list[Any] = []
+    total = 0
+    for item, size in zip(items, sizes, strict=True):
+        if part and (total + size > _MESSAGE_LIMIT or len(part) >= _COMMAND_LIMIT):
+            yield part
+            part, total = [], 0
+        part.append(item)
+        total += size
+    if part:
+        yield part
