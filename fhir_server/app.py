@@ -1,0 +1,133 @@
+"""The composition root: settings in, a WSGI application out; the only file that wires the parts together.
+
+Nothing is connected before the first request of a process needs it, so that workers may be forked at any time.
+"""
+
+import os
+import threading
+from pathlib import Path
+
+from flask import Flask
+
+from fhir_server.access.caller import Caller
+from fhir_server.access.policy import Policy
+from fhir_server.context import RequestContext, current_time
+from fhir_server.repository.repository import Repository
+from fhir_server.repository.writing import WriteRules
+from fhir_server.rest.elsewhere import install_problem_details
+from fhir_server.rest.gateway import FhirGateway
+from fhir_server.rest.health import ReadinessCheck, health_blueprint
+from fhir_server.rest.logs import Log, take_over_library_logs
+from fhir_server.search.paging import PageSealer
+from fhir_server.settings import Settings, SettingsError
+from fhir_server.storage.mongo import MongoStore
+
+_KEY_BYTES = 32
+_NO_DATABASE = (
+    "FHIR_SERVER_MONGODB_URI is not set: give the address of a MongoDB replica set, "
+    "or use `fhir-server serve`, which starts a database of its own."
+)
+
+
+class Composition:
+    """The parts of one server in one process, made at their first use and shared by its threads."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.log = Log(settings.log_level, settings.log_format)
+        self._rules = WriteRules(
+            update_as_create=settings.update_as_create,
+            check_targets=settings.referential_integrity_write,
+            check_referrers=settings.referential_integrity_delete,
+        )
+        self._lock = threading.Lock()
+        self._pages: PageSealer | None = None
+        self._store: MongoStore | None = None
+
+    def store(self) -> MongoStore:
+        """Return the database, prepared for this version of the server.
+
+        Raises ``StoreUnavailable``, ``UnsuitableDatabase``, or ``SettingsError`` when no database is named.
+        """
+        if self._store is None:
+            with self._lock:
+                if self._store is None:
+                    self._store = self._open_store()
+        return self._store
+
+    def open_context(self, caller: Caller, request_id: str, language: str, base_url: str) -> RequestContext:
+        """Return the context of one request by ``caller``; connects when nothing has yet."""
+        repository = Repository(self.store(), Policy(caller), self._rules, base_url, current_time)
+        return RequestContext(
+            repository, self.settings, self.pages(), caller, request_id, current_time(), language, base_url
+        )
+
+    def pages(self) -> PageSealer:
+        """Return the sealer of page links, with the key that all workers share."""
+        if self._pages is None:
+            self._pages = PageSealer(read_or_make_key(self.settings))
+        return self._pages
+
+    def close(self) -> None:
+        """Release the connections."""
+        if self._store is not None:
+            self._store.close()
+            self._store = None
+
+    def _open_store(self) -> MongoStore:
+        if self.settings.mongodb_uri is None:
+            raise SettingsError([_NO_DATABASE])
+        store = MongoStore(self.settings.mongodb_uri, self.settings.database)
+        store.prepare()
+        return store
+
+
+def create_app(settings: Settings) -> Flask:
+    """Return the server's WSGI application."""
+    return build_app(Composition(settings))
+
+
+def build_app(composition: Composition) -> Flask:
+    """Return the WSGI application over parts that somebody else also uses (the command line, tests)."""
+    log = composition.log
+    take_over_library_logs(log)
+    app = Flask("fhir_server", static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = composition.settings.max_body
+    app.register_blueprint(health_blueprint(ReadinessCheck(composition.store)))
+    install_problem_details(app, log)
+    gateway = FhirGateway(composition.settings, composition.open_context, log, app.wsgi_app)
+    app.wsgi_app = gateway  # type: ignore[method-assign]
+    return app
+
+
+def read_or_make_key(settings: Settings) -> bytes:
+    """Return the key that seals page links; made once, readable by the server alone."""
+    path = settings.secret_key_file
+    if path is not None:
+        return _checked(path, path.read_bytes())
+    path = settings.data_directory / "page-links.key"
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if not path.exists():
+        _make_key(path)
+    return _checked(path, path.read_bytes())
+
+
+def _make_key(path: Path) -> None:
+    """Write a new key beside and link it into place: of several workers at once, the first one's key stays."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        os.write(descriptor, os.urandom(_KEY_BYTES))
+        os.fsync(descriptor)
+        os.link(draft, path)
+    except FileExistsError:
+        return
+    finally:
+        os.close(descriptor)
+        draft.unlink()
+
+
+def _checked(path: Path, key: bytes) -> bytes:
+    if len(key) < _KEY_BYTES:
+        raise SettingsError([f"The key in {path.name} is shorter than {_KEY_BYTES} bytes."])
+    return key
