@@ -257,11 +257,11 @@ def _written(value: Any) -> str:
 
 
 def _unknown(source: Mapping[str, str]) -> Iterator[str]:
-    known = [row.variable for row in Settings.table()]
+    known = [row.variable.removeprefix(PREFIX) for row in Settings.table()]
     for name in sorted(source):
-        if name.startswith(PREFIX) and name not in known:
-            close = difflib.get_close_matches(name, known, 1)
-            yield f"{name} is not a setting{f'; did you mean {close[0]}?' if close else '.'}"
+        if name.startswith(PREFIX) and name.removeprefix(PREFIX) not in known:
+            close = difflib.get_close_matches(name.removeprefix(PREFIX), known, 1)
+            yield f"{name} is not a setting{f'; did you mean {PREFIX}{close[0]}?' if close else '.'}"
 
 
 def _contradictions(values: Mapping[str, Any]) -> Iterator[str]:
