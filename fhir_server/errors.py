@@ -13,8 +13,8 @@ where; it never quotes a value out of a record.
 Spec: http://hl7.org/fhir/R4/operationoutcome.html, http://hl7.org/fhir/R4/valueset-issue-type.html
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import ClassVar, NamedTuple
 
 
@@ -49,6 +49,8 @@ class FhirError(Exception):
 
     status: ClassVar[int] = 500
     code: ClassVar[str] = "exception"
+    route = ""
+    """The template of the route on which it was raised, for logs and metrics."""
 
     def __init__(
         self,
@@ -65,6 +67,26 @@ class FhirError(Exception):
             self.issues = tuple(message)
         self.headers = headers or {}
         super().__init__("; ".join(issue.text.en for issue in self.issues))
+
+    def within(self, location: str) -> "FhirError":
+        """Return the same error seen from an enclosing resource, its expressions put below ``location``."""
+        return type(self)([_below(location, issue) for issue in self.issues], headers=self.headers)
+
+
+def _below(location: str, issue: Issue) -> Issue:
+    where = tuple(location + _tail(path) for path in issue.expression) or (location,)
+    return replace(issue, expression=where)
+
+
+def _tail(path: str) -> str:
+    return path[path.index(".") :] if "." in path else ""
+
+
+def join_errors(errors: Sequence[FhirError]) -> FhirError:
+    """Return one error of the first one's kind that reports the issues of all."""
+    if len(errors) == 1:
+        return errors[0]
+    return type(errors[0])([issue for error in errors for issue in error.issues], headers=errors[0].headers)
 
 
 class Invalid(FhirError):

@@ -22,6 +22,8 @@ class FhirRequest:
     resource: dict[str, Any] | None = None
     content: bytes | None = None
     content_type: str | None = None
+    size: int = 0
+    """Bytes of the body as received."""
     accept: tuple[str, ...] = ()
     """Media types in the caller's order of preference; Binary chooses its native type by it."""
     if_match: str | None = None

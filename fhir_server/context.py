@@ -1,0 +1,42 @@
+"""What every layer above the store is handed first: who asks, when, and through which door."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from fhir_server.access.caller import Caller
+from fhir_server.errors import Text
+from fhir_server.repository.repository import Repository
+from fhir_server.search.paging import PageSealer
+from fhir_server.settings import Settings
+
+
+def current_time() -> datetime:
+    """Return now in UTC, cut to the milliseconds that R4's instants and the database keep."""
+    now = datetime.now(UTC)
+    return now.replace(microsecond=now.microsecond // 1000 * 1000)
+
+
+def random_bytes(count: int) -> bytes:
+    """Return ``count`` unpredictable bytes."""
+    return os.urandom(count)
+
+
+@dataclass(frozen=True, slots=True)
+class RequestContext:
+    """One request's surroundings; ``base_url`` has no trailing slash, ``language`` is ``en`` or ``fr``."""
+
+    repository: Repository
+    settings: Settings
+    pages: PageSealer
+    caller: Caller
+    request_id: str
+    now: datetime
+    language: str
+    base_url: str
+    clock: Callable[[], datetime] = current_time
+
+    def say(self, text: Text) -> str:
+        """Return ``text`` in the caller's language."""
+        return text.in_language(self.language)

@@ -1,0 +1,158 @@
+"""capabilities: ``GET [base]/metadata``, generated from what the code does.
+
+Spec: http://hl7.org/fhir/R4/http.html#capabilities, http://hl7.org/fhir/R4/capabilitystatement.html
+"""
+
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any
+
+from fhir_server import SOFTWARE_DATE, SOFTWARE_VERSION
+from fhir_server.context import RequestContext
+from fhir_server.errors import Invalid, Text
+from fhir_server.fhir.definitions import compartment_definitions, resource_types
+from fhir_server.fhir.json import to_json
+from fhir_server.interactions.operation import operations
+from fhir_server.interactions.request import FhirRequest, FhirResponse
+from fhir_server.interactions.routes import Route
+from fhir_server.search.parameters import search_parameters
+from fhir_server.settings import Settings
+
+_TYPE_INTERACTIONS = (
+    "read",
+    "vread",
+    "update",
+    "patch",
+    "delete",
+    "history-instance",
+    "history-type",
+    "create",
+    "search-type",
+)
+_SYSTEM_INTERACTIONS = ("transaction", "batch", "search-system", "history-system")
+_FORMATS = ("application/fhir+json", "application/fhir+xml", "json", "xml")
+_PATCH_FORMATS = (
+    "application/json-patch+json",
+    "application/xml-patch+xml",
+    "application/fhir+json",
+    "application/fhir+xml",
+)
+# http://hl7.org/fhir/R4/versions.html#normative: the resource types that are normative in R4.
+_NORMATIVE = frozenset(
+    {
+        "Binary",
+        "Bundle",
+        "CapabilityStatement",
+        "CodeSystem",
+        "Observation",
+        "OperationDefinition",
+        "OperationOutcome",
+        "Parameters",
+        "Patient",
+        "StructureDefinition",
+        "ValueSet",
+    }
+)
+
+
+def capabilities(ctx: RequestContext, request: FhirRequest, route: Route) -> FhirResponse:
+    """Return the CapabilityStatement, or with ``mode=terminology`` the TerminologyCapabilities."""
+    mode = dict(request.parameters).get("mode", "full")
+    if mode not in ("full", "normative", "terminology"):
+        text = Text("mode is one of full, normative, terminology", "mode vaut l’un de full, normative, terminology")
+        raise Invalid(text)
+    return FhirResponse(200, _serialised(mode, ctx.settings, ctx.base_url), route=route.template)
+
+
+@lru_cache(maxsize=8)
+def _serialised(mode: str, settings: Settings, base_url: str) -> bytes:
+    if mode == "terminology":
+        return to_json(build_terminology_capabilities(base_url))
+    types = sorted(resource_types() if mode == "full" else resource_types() & _NORMATIVE)
+    return to_json(build_capability_statement(settings, base_url, types))
+
+
+def build_capability_statement(settings: Settings, base_url: str, types: list[str] | None = None) -> dict[str, Any]:
+    """Return the CapabilityStatement of a server with these settings, for ``types`` or for all."""
+    return {
+        "resourceType": "CapabilityStatement",
+        **_heading("CapabilityStatement", "FhirServer"),
+        "kind": "instance",
+        "software": {"name": "fhir-server", "version": SOFTWARE_VERSION, "releaseDate": SOFTWARE_DATE},
+        "implementation": {"description": "A personal health record server on FHIR R4", "url": base_url},
+        "fhirVersion": "4.0.1",
+        "format": list(_FORMATS),
+        "patchFormat": list(_PATCH_FORMATS),
+        "rest": [
+            {
+                "mode": "server",
+                "documentation": "All of the RESTful API of R4; what a setting changes is declared as it is set.",
+                "security": {"cors": bool(settings.cors_origins)},
+                "resource": [_resource(settings, kind) for kind in types or sorted(resource_types())],
+                "interaction": [{"code": code} for code in _SYSTEM_INTERACTIONS],
+                "searchParam": [_parameter(each) for each in search_parameters(None)],
+                "operation": list(_operations("system", None)),
+                "compartment": [
+                    f"http://hl7.org/fhir/CompartmentDefinition/{code.lower()}"
+                    for code in sorted(compartment_definitions())
+                ],
+            }
+        ],
+    }
+
+
+def build_terminology_capabilities(base_url: str) -> dict[str, Any]:
+    """Return the TerminologyCapabilities: no terminology operation is offered yet."""
+    return {
+        "resourceType": "TerminologyCapabilities",
+        **_heading("TerminologyCapabilities", "FhirServerTerminology"),
+        "kind": "instance",
+        "software": {"name": "fhir-server", "version": SOFTWARE_VERSION},
+        "implementation": {"description": "A personal health record server on FHIR R4", "url": base_url},
+    }
+
+
+def _heading(kind: str, name: str) -> dict[str, Any]:
+    return {
+        "url": f"https://espace-sante.example/fhir/{kind}/fhir-server",
+        "version": SOFTWARE_VERSION,
+        "name": name,
+        "title": "FHIR server",
+        "status": "active",
+        "date": SOFTWARE_DATE,
+    }
+
+
+def _resource(settings: Settings, kind: str) -> dict[str, Any]:
+    declared: dict[str, Any] = {
+        "type": kind,
+        "profile": f"http://hl7.org/fhir/StructureDefinition/{kind}",
+        "interaction": [{"code": code} for code in _TYPE_INTERACTIONS],
+        "versioning": "versioned-update",
+        "readHistory": True,
+        "updateCreate": settings.update_as_create,
+        "conditionalCreate": True,
+        "conditionalRead": "full-support",
+        "conditionalUpdate": True,
+        "conditionalDelete": settings.conditional_delete,
+        "referencePolicy": [
+            "literal",
+            "logical",
+            "local",
+            *(["enforced"] if settings.referential_integrity_write else []),
+        ],
+        "searchParam": [_parameter(each) for each in search_parameters(kind)],
+        "operation": list(_operations("instance", kind)),
+    }
+    return {name: value for name, value in declared.items() if value != []}
+
+
+def _parameter(each: Any) -> dict[str, Any]:
+    declared = {"name": each.code, "definition": each.url, "type": each.type}
+    return {name: value for name, value in declared.items() if value}
+
+
+def _operations(level: str, kind: str | None) -> Iterator[dict[str, Any]]:
+    for code, each in sorted(operations().items()):
+        if level in each.levels and (not each.types or kind in each.types):
+            yield {"name": code, "definition": each.definition}

@@ -1,0 +1,73 @@
+"""From a request to the interaction it means: the same way for HTTP, bundle entries, pages and jobs."""
+
+from collections.abc import Callable
+
+from fhir_server.context import RequestContext
+from fhir_server.errors import FhirError, MethodNotAllowed, Text
+from fhir_server.interactions.answer import answer_written
+from fhir_server.interactions.batch import bundle
+from fhir_server.interactions.capabilities import capabilities
+from fhir_server.interactions.history import history
+from fhir_server.interactions.operation import get_operation
+from fhir_server.interactions.proposals import PROPOSERS
+from fhir_server.interactions.read import read
+from fhir_server.interactions.request import FhirRequest, FhirResponse
+from fhir_server.interactions.routes import Route, match_route
+from fhir_server.interactions.search import search
+from fhir_server.interactions.vread import vread
+
+Handler = Callable[[RequestContext, FhirRequest, Route], FhirResponse]
+
+
+def dispatch(ctx: RequestContext, request: FhirRequest) -> FhirResponse:
+    """Return the answer to ``request``. Raises ``FhirError`` with the route's template set."""
+    route = match_route(request.method, request.segments)
+    try:
+        return _HANDLERS[route.interaction](ctx, request, route)
+    except FhirError as error:
+        error.route = error.route or route.template
+        raise
+
+
+def _write(ctx: RequestContext, request: FhirRequest, route: Route) -> FhirResponse:
+    proposal = PROPOSERS[route.interaction](ctx, request, route)
+    return answer_written(ctx, request, route, ctx.repository.write([proposal])[0])
+
+
+def _operation(ctx: RequestContext, request: FhirRequest, route: Route) -> FhirResponse:
+    assert route.name is not None
+    level = route.interaction.partition("-")[2]
+    found = get_operation(route.name, level, route.resource_type)
+    method = "GET" if request.method == "HEAD" else request.method
+    if method not in found.methods:
+        listed = ", ".join(sorted(found.methods))
+        raise MethodNotAllowed(
+            Text(f"${found.code} is called by {listed}", f"${found.code} s’appelle par {listed}"),
+            headers={"Allow": listed},
+        )
+    return found.handler(ctx, request, route)
+
+
+def _bundle(ctx: RequestContext, request: FhirRequest, route: Route) -> FhirResponse:
+    return bundle(ctx, request, route, dispatch)
+
+
+_HANDLERS: dict[str, Handler] = {
+    "read": read,
+    "vread": vread,
+    "create": _write,
+    "update": _write,
+    "patch": _write,
+    "delete": _write,
+    "bundle": _bundle,
+    "capabilities": capabilities,
+    "search-type": search,
+    "search-system": search,
+    "search-compartment": search,
+    "history-instance": history,
+    "history-type": history,
+    "history-system": history,
+    "operation-system": _operation,
+    "operation-type": _operation,
+    "operation-instance": _operation,
+}

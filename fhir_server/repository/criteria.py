@@ -1,0 +1,113 @@
+"""Criteria of conditional interactions and references: parsed once, resolved all in one round trip.
+
+Spec: http://hl7.org/fhir/R4/http.html#ccreate, http://hl7.org/fhir/R4/http.html#trules (conditional references)
+"""
+
+from collections.abc import Iterable, Sequence
+from urllib.parse import parse_qsl, urlencode
+
+from fhir_server.access.policy import Action, Policy
+from fhir_server.errors import FhirError, Invalid, Issue, PreconditionFailed, Text, join_errors
+from fhir_server.fhir.reference import conditional_references
+from fhir_server.repository.change import Criteria, Proposal
+from fhir_server.search.ast import build_and
+from fhir_server.search.compiler import to_filter
+from fhir_server.search.parser import parse_search
+from fhir_server.storage.store import Document, Store
+
+_NOT_CRITERIA = frozenset({"_count", "_sort", "_total", "_summary", "_elements", "_include", "_revinclude"})
+
+
+def build_criteria(resource_type: str, parameters: Sequence[tuple[str, str]], base_url: str = "") -> Criteria:
+    """Return the criteria that ``parameters`` state; always read strictly, for a guess could hit another's record.
+
+    Raises ``Invalid`` when there are none, when one is unknown, or when one only shapes a result.
+    """
+    if not parameters:
+        raise Invalid(
+            Text("A conditional interaction needs search criteria", "Une interaction conditionnelle exige des critères")
+        )
+    shaping = sorted({name for name, _ in parameters if name in _NOT_CRITERIA})
+    if shaping:
+        listed = ", ".join(shaping)
+        raise Invalid(Text(f"{listed}: not criteria", f"{listed} : ce ne sont pas des critères"))
+    search = parse_search(resource_type, parameters, strict=True, base_url=base_url)
+    key = f"{resource_type}?{urlencode(sorted(parameters))}"
+    return Criteria(resource_type, key, search.tree)
+
+
+def parse_criteria(text: str, base_url: str = "") -> Criteria:
+    """Return the criteria of ``Type?query``, as in a conditional reference."""
+    resource_type, _, query = text.partition("?")
+    return build_criteria(resource_type, parse_qsl(query, keep_blank_values=True), base_url)
+
+
+def find_matches(
+    store: Store, policy: Policy, criteria: Iterable[tuple[Criteria, Action]]
+) -> dict[str, tuple[Document, ...]]:
+    """Return the live matches of each criteria by its key, two at the most: enough to tell none, one and many."""
+    wanted = {one.key: (one, action) for one, action in criteria}
+    if not wanted:
+        return {}
+    filters = [
+        to_filter(build_and([one.tree, policy.filter(one.resource_type, action)])) | {"type": one.resource_type}
+        for one, action in wanted.values()
+    ]
+    return {key: tuple(found) for key, found in zip(wanted, store.find_each(filters, 2), strict=True)}
+
+
+def conditional_references_of(proposals: Iterable[Proposal], base_url: str) -> dict[str, Criteria]:
+    """Return the criteria of the conditional references in the proposals' resources by their text as written."""
+    found: dict[str, Criteria] = {}
+    failures: list[FhirError] = []
+    for proposal in proposals:
+        for text, path in conditional_references(proposal.resource) if proposal.resource else ():
+            if text in found:
+                continue
+            try:
+                found[text] = parse_criteria(text, base_url)
+            except FhirError as error:
+                failures.append(error.within(_place(proposal, path)))
+    if failures:
+        raise join_errors(failures)
+    return found
+
+
+def resolve_references(
+    conditional: dict[str, Criteria], matches: dict[str, tuple[Document, ...]], created: dict[str, str]
+) -> dict[str, str]:
+    """Return the reference that each conditional reference stands for.
+
+    ``created`` are the references that the plan itself creates, by the key of their criteria.
+    Raises ``PreconditionFailed`` naming every one that matches nothing or more than one resource.
+    """
+    resolved: dict[str, str] = {}
+    issues: list[Issue] = []
+    for text, criteria in conditional.items():
+        found = [match.reference for match in matches[criteria.key]] or [created.get(criteria.key, "")]
+        if len(found) == 1 and found[0]:
+            resolved[text] = found[0]
+        else:
+            issues.append(_unresolved(criteria, many=len(found) > 1))
+    if issues:
+        raise PreconditionFailed(issues)
+    return resolved
+
+
+def _unresolved(criteria: Criteria, *, many: bool) -> Issue:
+    kind = criteria.resource_type
+    if many:
+        text = Text(
+            f"A conditional reference matches more than one {kind}",
+            f"Une référence conditionnelle correspond à plusieurs ressources {kind}",
+        )
+        return Issue("multiple-matches", text)
+    text = Text(
+        f"A conditional reference matches no {kind}",
+        f"Une référence conditionnelle ne correspond à aucune ressource {kind}",
+    )
+    return Issue("not-found", text)
+
+
+def _place(proposal: Proposal, path: str) -> str:
+    return f"{proposal.location}{path[path.index('.') :]}" if proposal.location else path

@@ -1,0 +1,93 @@
+"""Referential integrity of local references, on write and on delete, each by its own setting.
+
+Spec: http://hl7.org/fhir/R4/references.html, http://hl7.org/fhir/R4/http.html#delete
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+from fhir_server.errors import BusinessRule, Conflict, Issue, Text
+from fhir_server.fhir.reference import local_references
+from fhir_server.storage.store import Document, Store
+
+_LISTED = 10
+
+
+def missing_targets(
+    indexes: Iterable[Mapping[str, Any]], planned: Collection[str], known: Mapping[str, Document]
+) -> set[str]:
+    """Return the local targets that neither the plan writes nor ``known`` tells anything about."""
+    targets: set[str] = set()
+    for index in indexes:
+        targets.update(index.get("x", ()))
+    return {target for target in targets if target not in planned and target not in known}
+
+
+def check_targets(
+    images: Iterable[tuple[str, Mapping[str, Any], Mapping[str, Any]]],
+    written: Collection[str],
+    deleted: Collection[str],
+    known: Mapping[str, Document],
+) -> None:
+    """Raise ``BusinessRule`` with every reference to a resource that will not be there.
+
+    ``images`` are (location, resource, index) of what is written; ``location`` prefixes the expressions.
+    """
+    issues: list[Issue] = []
+    for location, resource, index in images:
+        dead = {target for target in index.get("x", ()) if not _lives(target, written, deleted, known)}
+        if dead:
+            issues.extend(_dangling(location, resource, dead))
+    if issues:
+        raise BusinessRule(issues)
+
+
+def _lives(target: str, written: Collection[str], deleted: Collection[str], known: Mapping[str, Document]) -> bool:
+    if target in written:
+        return True
+    document = known.get(target)
+    return document is not None and not document.deleted and target not in deleted
+
+
+def _dangling(location: str, resource: Mapping[str, Any], dead: set[str]) -> Iterable[Issue]:
+    for reference, path in local_references(resource):
+        if f"{reference.type}/{reference.id}" in dead:
+            text = Text(
+                f"The {reference.type} that is referred to does not exist here",
+                f"La ressource {reference.type} à laquelle il est fait référence n’existe pas ici",
+            )
+            where = path if not location else location + path[path.index(".") :]
+            yield Issue("business-rule", text, expression=(where,))
+
+
+def check_referrers(
+    store: Store, deleted: Collection[str], after: Mapping[str, Mapping[str, Any]], limit: int = _LISTED
+) -> None:
+    """Raise ``Conflict`` when something would still point to a deleted resource.
+
+    ``after`` holds the indexes of what the same plan writes, by reference: those count as they will be.
+    """
+    issues = [
+        _referred_issue(target, referrer)
+        for target, referrers in store.find_referrers(deleted, limit + len(deleted) + len(after)).items()
+        for referrer in referrers
+        if referrer not in deleted and referrer not in after
+    ]
+    issues += [
+        _referred_issue(target, referrer)
+        for referrer, index in after.items()
+        for target in index.get("x", ())
+        if target in deleted
+    ]
+    if issues:
+        raise Conflict(issues[:limit])
+
+
+def _referred_issue(target: str, referrer: str) -> Issue:
+    return Issue(
+        "conflict",
+        Text(
+            f"{target} cannot be deleted: {referrer} refers to it",
+            f"{referrer} fait référence à {target}, qui ne peut donc être supprimé",
+        ),
+    )

@@ -1,0 +1,105 @@
+"""The door to clinical data: whoever holds a ``Repository`` can reach what its caller may reach, and nothing else."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from fhir_server.access.policy import Action, Policy
+from fhir_server.errors import Deleted, NotFound
+from fhir_server.repository.change import Criteria, Proposal, Written
+from fhir_server.repository.criteria import build_criteria, find_matches
+from fhir_server.repository.planning import absent, gone
+from fhir_server.repository.writing import Writer, WriteRules
+from fhir_server.search.ast import Everything, build_and
+from fhir_server.search.compiler import to_filter
+from fhir_server.storage.store import Document, HistoryQuery, Query, Store
+
+
+@dataclass(frozen=True, slots=True)
+class Repository:
+    """Reads and writes under one caller's policy. ``base_url`` is the server's own, without a trailing slash."""
+
+    store: Store
+    policy: Policy
+    rules: WriteRules
+    base_url: str
+    clock: Callable[[], datetime]
+
+    def read(self, resource_type: str, id: str) -> Document:
+        """Return the current version. Raises ``NotFound``, or ``Deleted`` when it is gone.
+
+        Spec: http://hl7.org/fhir/R4/http.html#read
+        """
+        document = self.find(resource_type, id)
+        if document is None:
+            raise NotFound(absent(resource_type))
+        if document.deleted:
+            raise Deleted(gone(resource_type), headers={"ETag": f'W/"{document.version}"'})
+        return document
+
+    def find(self, resource_type: str, id: str) -> Document | None:
+        """Return the current version, a deleted one included, or ``None`` when the caller may see none."""
+        reference = f"{resource_type}/{id}"
+        tree = self.policy.filter(resource_type, "read")
+        if isinstance(tree, Everything):
+            return self.store.get(reference)
+        found = self.store.find(Query({"$and": [{"_id": reference}, to_filter(tree)]}, limit=1))
+        return found[0] if found else None
+
+    def vread(self, resource_type: str, id: str, version: int) -> Document:
+        """Return one version. Raises ``NotFound``, or ``Deleted`` when that version is a deletion.
+
+        Spec: http://hl7.org/fhir/R4/http.html#vread
+        """
+        restriction = self._history_filter(resource_type)
+        if restriction:
+            filter = {"$and": [{"version": version}, restriction]}
+            found = self.store.history(HistoryQuery(f"{resource_type}/{id}", limit=1, filter=filter))
+            document = found[0] if found else None
+        else:
+            document = self.store.get_version(f"{resource_type}/{id}", version)
+        if document is None:
+            raise NotFound(absent(resource_type))
+        if document.deleted:
+            raise Deleted(gone(resource_type))
+        return document
+
+    def history(self, query: HistoryQuery) -> list[Document]:
+        """Return the versions that ``query`` asks for and the caller may see, newest first."""
+        return self.store.history(self._restrict(query))
+
+    def count_history(self, query: HistoryQuery) -> int:
+        """Return how many versions ``history`` would list over all its pages, up to the store's bound."""
+        return self.store.count_history(self._restrict(query))
+
+    def search(self, query: Query) -> list[Document]:
+        """Return what a compiled query finds; its tree must come from ``restrict``."""
+        return self.store.find(query)
+
+    def restrict(self, resource_type: str | None, tree: Any, action: Action = "search") -> Any:
+        """Return ``tree`` narrowed to what the caller may see of the type."""
+        return build_and([tree, self.policy.filter(resource_type, action)])
+
+    def count(self, filter: Mapping[str, Any], *, accurate: bool) -> int:
+        """Return how many current resources match a filter that was compiled from a restricted tree."""
+        return self.store.count(filter) if accurate else self.store.estimate(filter)
+
+    def match(self, criteria: Criteria, action: Action) -> tuple[Document, ...]:
+        """Return at most two live matches, without bodies."""
+        return find_matches(self.store, self.policy, [(criteria, action)])[criteria.key]
+
+    def criteria(self, resource_type: str, parameters: Sequence[tuple[str, str]]) -> Criteria:
+        """Return the criteria that ``parameters`` state, or raise ``Invalid``."""
+        return build_criteria(resource_type, parameters, self.base_url)
+
+    def write(self, proposals: Sequence[Proposal]) -> list[Written]:
+        """Write all or nothing; see ``Writer.write``."""
+        return Writer(self.store, self.policy, self.rules, self.base_url, self.clock).write(proposals)
+
+    def _restrict(self, query: HistoryQuery) -> HistoryQuery:
+        return replace(query, filter=self._history_filter(query.resource_type))
+
+    def _history_filter(self, resource_type: str | None) -> Mapping[str, Any]:
+        tree = self.policy.filter(resource_type, "history")
+        return {} if isinstance(tree, Everything) else to_filter(tree)

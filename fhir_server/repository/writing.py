@@ -1,0 +1,252 @@
+"""The one way in: proposals become a plan, and the plan one commit, however many they are.
+
+Look-ups that a plan needs (matches of criteria, present versions, targets of references) take a fixed number of
+round trips; everything between is computed. Whoever writes first wins: the plan carries the versions it has seen,
+and when one has moved on, the whole is planned again.
+Spec: http://hl7.org/fhir/R4/http.html#trules
+"""
+
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from fhir_server.access.policy import Policy
+from fhir_server.errors import Conflict, FhirError, Issue, Processing, Structure, Text, join_errors
+from fhir_server.fhir.json import parse_json
+from fhir_server.fhir.reference import rewrite, split_url
+from fhir_server.repository import criteria as conditions
+from fhir_server.repository.change import Known, Proposal, Resource, Written
+from fhir_server.repository.integrity import check_referrers, check_targets, missing_targets
+from fhir_server.repository.planning import Step, check_conditions, identify_steps, references_of
+from fhir_server.repository.versions import build_body, merge_meta, next_instant
+from fhir_server.search.indexer import to_index
+from fhir_server.storage.store import Change, Document, Guard, Plan, Store, VersionConflict
+from fhir_server.validation.structure import check_structure
+
+_PAUSE = 0.002
+_LONGEST_PAUSE = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class WriteRules:
+    """The settings that bear on writing."""
+
+    update_as_create: bool = True
+    check_targets: bool = True
+    check_referrers: bool = True
+    attempts: int = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """A step with what it leaves behind: ``resource`` and ``index`` are empty for a delete."""
+
+    step: Step
+    change: Change | None
+    resource: Resource
+    index: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Writer:
+    """Writes proposals under one caller's policy."""
+
+    store: Store
+    policy: Policy
+    rules: WriteRules
+    base_url: str
+    clock: Callable[[], datetime]
+
+    def write(self, proposals: Sequence[Proposal]) -> list[Written]:
+        """Write all proposals or none and return what became of each, in their order.
+
+        Raises the errors of ``validation``, ``planning``, ``criteria`` and ``integrity`` with the issues of every
+        proposal, and ``Conflict`` when others kept writing the same resources all the while.
+        """
+        check_resources(proposals)
+        conditional = conditions.conditional_references_of(proposals, self.base_url)
+        for attempt in range(self.rules.attempts):
+            try:
+                return self._attempt(proposals, conditional)
+            except VersionConflict:
+                time.sleep(random.uniform(0, min(_LONGEST_PAUSE, _PAUSE * 2**attempt)))
+        raise Conflict(_BUSY)
+
+    def _attempt(self, proposals: Sequence[Proposal], conditional: dict[str, conditions.Criteria]) -> list[Written]:
+        guards, matches = self._match(proposals, conditional)
+        steps = identify_steps(proposals, Known(matches=matches))
+        created = {
+            step.proposal.criteria.key: step.reference for step in steps if step.guarded and step.proposal.criteria
+        }
+        mapping = conditions.resolve_references(conditional, matches, created)
+        mapping.update(_full_urls(steps, self.base_url))
+        known = self.store.get_many(references) if (references := references_of(steps)) else {}
+        steps = check_conditions(steps, Known(known), update_as_create=self.rules.update_as_create)
+        images = self._images(steps, mapping)
+        self._check_integrity(images, known)
+        changes = tuple(image.change for image in images if image.change is not None)
+        if changes:
+            self.store.commit(Plan(changes, _guards(steps, guards)))
+        return _outcomes(proposals, images)
+
+    def _match(
+        self, proposals: Sequence[Proposal], conditional: Mapping[str, conditions.Criteria]
+    ) -> tuple[dict[str, int], dict[str, tuple[Document, ...]]]:
+        wanted = [(one.criteria, one.action) for one in proposals if one.criteria is not None]
+        guarded = {criteria.key for criteria, action in wanted if action in ("create", "update")}
+        # The guards are read first: a match that appears in between then shows as a guard that has moved.
+        guards = dict.fromkeys(guarded, 0) | (self.store.guards(guarded) if guarded else {})
+        matches = conditions.find_matches(
+            self.store, self.policy, [*wanted, *((one, "refer") for one in conditional.values())]
+        )
+        return guards, matches
+
+    def _images(self, steps: Sequence[Step], mapping: Mapping[str, str]) -> list[Image]:
+        images: list[Image] = []
+        failures: list[FhirError] = []
+        now = self.clock()
+        for step in steps:
+            try:
+                images.append(build_image(step, mapping, now))
+            except FhirError as error:
+                failures.append(error.within(step.proposal.location) if step.proposal.location else error)
+        if failures:
+            raise join_errors(failures)
+        return images
+
+    def _check_integrity(self, images: Sequence[Image], known: Mapping[str, Document]) -> None:
+        written = {image.step.reference for image in images if not image.step.deletes}
+        deleted = {image.step.reference for image in images if image.change is not None and image.step.deletes}
+        writes = [image for image in images if image.change is not None and not image.step.deletes]
+        if self.rules.check_targets and writes:
+            missing = missing_targets((image.index for image in writes), written, known)
+            if missing:
+                known = {**known, **self.store.get_many(missing, with_body=False)}
+            located = [(image.step.proposal.location or "", image.resource, image.index) for image in writes]
+            check_targets(located, written, deleted, known)
+        if self.rules.check_referrers and deleted:
+            check_referrers(self.store, deleted, {image.step.reference: image.index for image in writes})
+
+
+def check_resources(proposals: Sequence[Proposal]) -> None:
+    """Raise ``Structure`` with every structural problem of every proposed resource."""
+    issues: list[Issue] = []
+    for proposal in proposals:
+        if proposal.resource is not None:
+            found = check_structure(proposal.resource, expected_type=proposal.resource_type)
+            if found and proposal.location:
+                found = list(Structure(found).within(proposal.location).issues)
+            issues.extend(found)
+    if issues:
+        raise Structure(issues)
+
+
+def build_image(step: Step, mapping: Mapping[str, str], now: datetime) -> Image:
+    """Return the step with its change; one that would change nothing has none."""
+    if step.keep:
+        return Image(step, None, {}, {})
+    if step.deletes:
+        return _deletion(step, now)
+    resource = _wanted(step)
+    if mapping:
+        resource = rewrite(resource, mapping)
+    meta = resource.get("meta") or {}
+    live = step.live
+    if live is not None and live.body is not None:
+        if step.proposal.action != "patch":
+            meta = merge_meta(meta, parse_json(live.body).get("meta") or {})
+        if build_body(resource, live.id, live.version, live.updated, meta) == live.body:
+            return Image(replace(step, keep=True), None, {}, {})
+    return _new_version(step, resource, meta, now)
+
+
+def _wanted(step: Step) -> Resource:
+    proposal = step.proposal
+    if proposal.patch is None:
+        assert proposal.resource is not None
+        return proposal.resource
+    assert step.before is not None
+    assert step.before.body is not None
+    patched = proposal.patch(parse_json(step.before.body))
+    if issues := check_structure(patched, expected_type=proposal.resource_type):
+        raise Processing(issues)
+    return patched
+
+
+def _new_version(step: Step, resource: Resource, meta: Mapping[str, Any], now: datetime) -> Image:
+    before = step.before
+    version = before.version + 1 if before else 1
+    updated = next_instant(now, before.updated if before else None)
+    id = step.reference.partition("/")[2]
+    body = build_body(resource, id, version, updated, meta)
+    index = to_index({**resource, "id": id, "meta": dict(meta)})
+    change = Change(
+        step.reference, version - 1, version, step.proposal.method, updated, body, index, step.proposal.position
+    )
+    return Image(step, change, resource, index)
+
+
+def _deletion(step: Step, now: datetime) -> Image:
+    live = step.live
+    if live is None:
+        return Image(step, None, {}, {})
+    updated = next_instant(now, live.updated)
+    change = Change(
+        step.reference, live.version, live.version + 1, "DELETE", updated, None, live.index, step.proposal.position
+    )
+    return Image(step, change, {}, {})
+
+
+def _full_urls(steps: Sequence[Step], base_url: str) -> dict[str, str]:
+    """Return what stands for each entry in the others: its fullUrl, and its relative form when that is a REST URL."""
+    mapping: dict[str, str] = {}
+    for step in steps:
+        full_url = step.proposal.full_url
+        if full_url is None or step.deletes:
+            continue
+        relative = split_url(full_url)
+        if relative is not None and relative != step.reference:
+            mapping[relative] = step.reference
+        if full_url != step.reference:
+            mapping[full_url] = step.reference
+    return mapping
+
+
+def _guards(steps: Sequence[Step], counters: Mapping[str, int]) -> tuple[Guard, ...]:
+    keys = {step.proposal.criteria.key for step in steps if step.guarded and step.proposal.criteria}
+    return tuple(Guard(key, counters[key]) for key in sorted(keys))
+
+
+def _outcomes(proposals: Sequence[Proposal], images: Sequence[Image]) -> list[Written]:
+    documents = {image.step.reference: _document(image) for image in images if image.change is not None}
+    taken: dict[int, list[Image]] = {}
+    for image in images:
+        taken.setdefault(id(image.step.proposal), []).append(image)
+    return [_outcome(taken.get(id(proposal), []), documents) for proposal in proposals]
+
+
+def _outcome(images: Sequence[Image], documents: Mapping[str, Document]) -> Written:
+    changed = [image for image in images if image.change is not None]
+    if not images or (images[0].step.deletes and not changed):
+        return Written(None, changed=False, count=0)
+    first = (changed or images)[0]
+    document = documents.get(first.step.reference, first.step.before)
+    created = bool(changed) and first.step.live is None and not first.step.deletes
+    return Written(document, created, bool(changed), len(changed))
+
+
+def _document(image: Image) -> Document:
+    change = image.change
+    assert change is not None
+    return Document(
+        change.reference, change.version, change.updated, change.body is None, change.body, change.method, change.index
+    )
+
+
+_BUSY = Text(
+    "Others keep changing the same resource: try again",
+    "D’autres modifient sans cesse la même ressource : réessayez",
+)
