@@ -14,6 +14,7 @@ from typing import Any
 from gridfs import GridFSBucket
 
 from fhir_server.storage.connection import MAJORITY, READ_CONCERN, Connection, translated
+from fhir_server.storage.documents import to_version_key
 from fhir_server.storage.store import Change
 
 BUCKET = "bodies"
@@ -29,7 +30,7 @@ class Binaries:
     def put(self, change: Change) -> str:
         """Keep the change's body as a new file and return its id; majority and journaled."""
         assert change.body is not None
-        file = f"{change.reference}/{change.version}/{secrets.token_hex(8)}"
+        file = f"{to_version_key(change.reference, change.version)}/{secrets.token_hex(8)}"
         with translated():
             self._bucket().upload_from_stream_with_id(file, file, change.body)
         return file

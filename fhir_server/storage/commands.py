@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fhir_server.storage.connection import READ_CONCERN
-from fhir_server.storage.documents import HEAD, to_projection
+from fhir_server.storage.documents import HEAD, to_projection, to_version_key
 from fhir_server.storage.store import HistoryQuery, Query
 
 MOST_BRANCHES = 300
@@ -35,9 +35,12 @@ def to_find(query: Query, milliseconds: int) -> dict[str, Any]:
     return command
 
 
-def to_find_ids(ids: Sequence[str], projection: Mapping[str, int], milliseconds: int) -> dict[str, Any]:
-    """Return the command that reads current versions by reference."""
-    return {**_find("resources", {"_id": {"$in": list(ids)}}, milliseconds), "projection": dict(projection)}
+def to_find_ids(
+    collection: str, ids: Sequence[str], projection: Mapping[str, int], milliseconds: int
+) -> dict[str, Any]:
+    """Return the command that reads documents by ``_id``; one alone takes the database's shortest way."""
+    key = ids[0] if len(ids) == 1 else {"$in": list(ids)}
+    return {**_find(collection, {"_id": key}, milliseconds), "projection": dict(projection)}
 
 
 def to_union(filters: Sequence[Mapping[str, Any]], limit: int, milliseconds: int) -> dict[str, Any]:
@@ -84,7 +87,7 @@ def to_history_filter(query: HistoryQuery) -> dict[str, Any]:
     if query.after is not None:
         conditions += _after(query)
     if query.reference is not None:
-        conditions.append({"ref": query.reference})
+        conditions.append({"_id": {"$gt": f"{query.reference}/", "$lt": f"{query.reference}0"}})  # 0 follows /
     elif query.resource_type is not None:
         conditions.append({"type": query.resource_type})
     if not conditions:
@@ -113,37 +116,29 @@ def _branch(number: int, filter: Mapping[str, Any], limit: int) -> list[dict[str
 def _after(query: HistoryQuery) -> list[dict[str, Any]]:
     assert query.after is not None
     updated, reference, version = query.after
+    key = to_version_key(reference, version)
     if query.reference is not None:
-        return [{"version": {"$lt": version}}]
-    same = {"updated": updated}
+        return [{"_id": {"$lt": key}}]
     return [
         {"updated": {"$lte": updated}},
-        {
-            "$or": [
-                {"updated": {"$lt": updated}},
-                {**same, "ref": {"$lt": reference}},
-                {**same, "ref": reference, "version": {"$lt": version}},
-            ]
-        },
+        {"$or": [{"updated": {"$lt": updated}}, {"_id": {"$lt": key}}]},
     ]
 
 
 def _history_order(query: HistoryQuery) -> dict[str, int]:
-    if query.reference is not None:
-        return {"version": -1}
-    return {"updated": -1, "ref": -1, "version": -1}
+    return {"_id": -1} if query.reference is not None else {"updated": -1, "_id": -1}
 
 
 def _at_stages(query: HistoryQuery) -> list[dict[str, Any]]:
     """Keep the versions that had not yet been followed by the next one when the period began."""
     assert query.at is not None
-    following = {"$concat": ["$ref", "/", {"$toString": {"$add": ["$version", 1]}}]}
+    padded = {"$substrBytes": [{"$toString": {"$add": ["$version", 10_000_000_001]}}, 1, 10]}
     superseded = {"$lookup": {"from": "history", "localField": "next", "foreignField": "_id", "as": "next"}}
     still_current = {"next.updated": {"$not": {"$lte": query.at[0]}}}
     return [
         {"$match": to_history_filter(query)},
         {"$sort": _history_order(query)},
-        {"$set": {"next": following}},
+        {"$set": {"next": {"$concat": ["$ref", "/", padded]}}},
         superseded,
         {"$match": still_current},
         {"$unset": "next"},

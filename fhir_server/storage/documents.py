@@ -1,7 +1,7 @@
 """The stored shape of a resource version, both ways: what ``resources``, ``history`` and ``outbox`` hold.
 
 A current document is ``{_id, type, version, updated, deleted, method, body, **index}``; a tombstone has neither
-``type`` nor index fields, so no search can meet it. A history document is keyed ``Type/id/version`` and keeps of the
+``type`` nor index fields, so no search can meet it. A history document is keyed ``Type/id/0000000002`` (the version) and keeps of the
 index only what a policy asks about. A large body is a file of ``binaries`` and ``file`` names it in both.
 """
 
@@ -58,6 +58,11 @@ def to_encoded(change: Change, file: str | None = None) -> Encoded:
     return Encoded(change, _to_bson(_current(change, head)), _to_bson(_history(change, head)))
 
 
+def to_version_key(reference: str, version: int) -> str:
+    """Return the ``_id`` of a version; the number is padded, so that a resource's keys are in the order of versions."""
+    return f"{reference}/{version:010d}"
+
+
 def to_outbox(changes: Sequence[Change], now: datetime) -> list[RawBSONDocument]:
     """Return the plan's outbox documents: one, however many changes (a further one per 20,000)."""
     return [
@@ -102,7 +107,7 @@ def _current(change: Change, head: dict[str, Any]) -> dict[str, Any]:
 def _history(change: Change, head: dict[str, Any]) -> dict[str, Any]:
     kept = {name: change.index[name] for name in HISTORY_FIELDS if name in change.index}
     return {
-        "_id": f"{change.reference}/{change.version}",
+        "_id": to_version_key(change.reference, change.version),
         "ref": change.reference,
         "type": change.reference.partition("/")[0],
         **head,

@@ -23,33 +23,37 @@ class Index:
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
-def _resources(name: str, keys: Keys, reason: str) -> Index:
-    return Index("resources", name, keys, reason)
+def _resources(name: str, keys: Keys, reason: str, only: str = "") -> Index:
+    """Return an index on current versions; with ``only`` it holds just the documents that have that field."""
+    options = {"partialFilterExpression": {only: {"$exists": True}}} if only else {}
+    return Index("resources", name, keys, reason, options)
 
 
 INDEXES: tuple[Index, ...] = (
     _resources("token", (("t", 1), ("ds", 1), ("_id", 1)), "search by token, sorted by date or id"),
-    _resources("reference", (("r", 1), ("ds", 1), ("_id", 1)), "search by reference, revincludes"),
-    _resources("patient_token", (("pt", 1), ("t", 1), ("ds", 1), ("_id", 1)), "a patient's resources by token"),
-    _resources("patient_updated", (("pt", 1), ("updated", 1), ("_id", 1)), "a patient's newest changes"),
-    _resources("string", (("s", 1), ("_id", 1)), "string search by prefix"),
-    _resources("uri", (("u", 1), ("_id", 1)), "uri search, above and below"),
+    _resources("reference", (("r", 1), ("ds", 1), ("_id", 1)), "search by reference, revincludes", "r"),
+    _resources("patient_token", (("pt", 1), ("t", 1), ("ds", 1), ("_id", 1)), "a patient's resources by token", "pt"),
+    _resources("patient_updated", (("pt", 1), ("updated", 1), ("_id", 1)), "a patient's newest changes", "pt"),
+    _resources("string", (("s", 1), ("_id", 1)), "string search by prefix", "s"),
     _resources("type_date", (("type", 1), ("ds", 1), ("_id", 1)), "a type by its primary date; counts"),
     _resources("type_id", (("type", 1), ("_id", 1)), "a type's page in order of id"),
     _resources("type_updated", (("type", 1), ("updated", 1), ("_id", 1)), "_lastUpdated and _sort=_lastUpdated"),
     _resources("updated", (("updated", 1), ("_id", 1)), "system search by _lastUpdated"),
-    _resources("date", (("d.p", 1), ("d.s", 1), ("d.e", 1)), "search by a date that is not the primary one"),
-    _resources("number", (("n.p", 1), ("n.u", 1), ("n.lo", 1)), "search by number"),
-    _resources("quantity", (("q.p", 1), ("q.u", 1), ("q.lo", 1)), "search by quantity"),
-    _resources("label", (("l", 1),), "resources bearing a security label"),
-    _resources("compartment", (("c", 1), ("updated", 1), ("_id", 1)), "a compartment's resources"),
-    _resources("points_to", (("x", 1), ("_id", 1)), "who refers to a resource: integrity on delete"),
-    Index("history", "instance", (("ref", 1), ("version", -1)), "history of one resource"),
+    _resources("date", (("d.p", 1), ("d.s", 1), ("d.e", 1)), "search by a date that is not the primary one", "d"),
+    _resources("number", (("n.p", 1), ("n.lo", 1)), "search by number", "n"),
+    _resources("quantity", (("q.p", 1), ("q.lo", 1), ("q.u", 1)), "search by quantity, with or without unit", "q"),
+    _resources("label", (("l", 1), ("_id", 1)), "resources bearing a security label", "l"),
+    _resources("compartment", (("c", 1), ("updated", 1), ("_id", 1)), "a compartment's resources", "c"),
+    _resources("points_to", (("x", 1), ("_id", 1)), "who refers to a resource: integrity on delete", "x"),
+    Index("history", "type", (("type", 1), ("updated", -1), ("_id", -1)), "history of a type, newest first"),
+    Index("history", "system", (("updated", -1), ("_id", -1)), "history of everything, newest first"),
     Index(
-        "history", "type", (("type", 1), ("updated", -1), ("ref", -1), ("version", -1)), "history of a type"
+        "history",
+        "patient",
+        (("pt", 1), ("updated", -1), ("_id", -1)),
+        "history within a patient's compartment",
+        {"partialFilterExpression": {"pt": {"$exists": True}}},
     ),
-    Index("history", "system", (("updated", -1), ("ref", -1), ("version", -1)), "history of everything, newest first"),
-    Index("history", "patient", (("pt", 1), ("updated", -1)), "history within a patient's compartment"),
     Index("outbox", "age", (("at", 1),), "the oldest first; gone after 7 days", {"expireAfterSeconds": 7 * _DAY}),
     Index("guards", "age", (("at", 1),), "unused for a day, a guard protects nobody", {"expireAfterSeconds": _DAY}),
 )
@@ -127,4 +131,4 @@ def _create_collection(database: Database[dict[str, Any]], name: str) -> None:
 
 def array_fields(keys: Sequence[tuple[str, int]]) -> int:
     """Return how many of the keys lie in arrays; MongoDB allows one per compound index (error 171)."""
-    return len({field.partition(".")[0] for field, _ in keys} & {"t", "r", "s", "u", "d", "n", "q", "l", "c", "x"})
+    return len({field.partition(".")[0] for field, _ in keys} & {"t", "r", "s", "d", "n", "q", "l", "c", "x"})

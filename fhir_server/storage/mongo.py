@@ -8,12 +8,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from pymongo.errors import PyMongoError
 from pymongo.read_concern import ReadConcern
 
 from fhir_server.storage import commands, documents, indexes
 from fhir_server.storage.binaries import Binaries
-from fhir_server.storage.connection import READ_CONCERN, Connection, translate, translated
+from fhir_server.storage.combining import CombiningReader
+from fhir_server.storage.connection import READ_CONCERN, Connection, translated
 from fhir_server.storage.group_commit import GroupCommit
 from fhir_server.storage.migrations import migrate
 from fhir_server.storage.store import Document, HistoryQuery, Plan, Query, StoreStatus, StoreUnavailable
@@ -46,6 +46,7 @@ class MongoStore:
         self._binaries = Binaries(self.connection)
         self._transactions = Transactions(self.connection, commit_seconds)
         self._commits = GroupCommit(self._transactions.write)
+        self._reads = CombiningReader(self._read)
 
     def prepare(self) -> None:
         """Make the database ready for this version: collections, indexes, migrations; safe in every worker at once.
@@ -59,8 +60,13 @@ class MongoStore:
 
     def get(self, reference: str) -> Document | None:
         """Return the current version, deleted ones included, or ``None``. One round trip."""
-        found = self._one("resources", reference, documents.HEAD_AND_BODY)
-        return None if found is None else documents.from_current(found)
+        found = self._reads.get(reference)
+        if found is None:
+            return None
+        if "file" in found:
+            found = dict(found)  # two callers may have been given the same one
+            self._binaries.fill((found,))
+        return documents.from_current(found)
 
     def get_many(self, references: Iterable[str], *, with_body: bool = True) -> dict[str, Document]:
         """Return the current versions that exist (deleted ones included) by reference. One round trip."""
@@ -68,13 +74,14 @@ class MongoStore:
         if not wanted:
             return {}
         projection = documents.HEAD_AND_BODY if with_body else documents.HEAD
-        found = self._documents(commands.to_find_ids(wanted, projection, self._milliseconds))
+        found = self._documents(commands.to_find_ids("resources", wanted, projection, self._milliseconds))
         return {document["_id"]: documents.from_current(document) for document in found}
 
     def get_version(self, reference: str, version: int) -> Document | None:
         """Return one version from history, or ``None``. One round trip."""
-        found = self._one("history", f"{reference}/{version}", documents.HISTORY)
-        return None if found is None else documents.from_history(found)
+        key = documents.to_version_key(reference, version)
+        found = self._documents(commands.to_find_ids("history", (key,), documents.HISTORY, self._milliseconds))
+        return documents.from_history(found[0]) if found else None
 
     def find(self, query: Query) -> list[Document]:
         """Return the documents in order. One round trip as long as they fit 16 MB."""
@@ -209,24 +216,10 @@ class MongoStore:
         """Release the connections."""
         self.connection.close()
 
-    def _one(self, collection: str, key: str, projection: Mapping[str, int]) -> dict[str, Any] | None:
-        try:
-            found = self.connection.reader.run({
-                "find": collection,
-                "filter": {"_id": key},
-                "limit": 1,
-                "singleBatch": True,
-                "projection": projection,
-                "readConcern": READ_CONCERN,
-            })["cursor"]["firstBatch"]
-        except PyMongoError as error:
-            raise translate(error) from error
-        if not found:
-            return None
-        if "file" in found[0]:
-            self._binaries.fill(found)
-        document: dict[str, Any] = found[0]
-        return document
+    def _read(self, references: Sequence[str]) -> list[dict[str, Any]]:
+        command = commands.to_find_ids("resources", references, documents.HEAD_AND_BODY, self._milliseconds)
+        with translated():
+            return self.connection.reader.documents(command)
 
     def _documents(self, command: dict[str, Any]) -> list[dict[str, Any]]:
         with translated():
