@@ -1,0 +1,23 @@
+"""What a search means: one tree of conditions, and its two interpreters over one index document.
+
+Owns: the grammar of search parameters, the index fields of a stored document and what they mean, compilation to
+MongoDB filters, the matcher, page links. Does not own: who may see what (access), execution and indexes (storage).
+Reads: the R4 definitions. Writes: nothing.
+
+Index fields (``indexer.to_index``), each written and asked by one module of ``param_types`` so that they cannot drift:
+
+    t   tokens, whole keys: ``Observation`` (the type itself), ``Observation.code|http://loinc.org|718-7``,
+        ``Observation.code||718-7`` (any system), ``Observation.code|http://loinc.org|`` (any code),
+        ``Observation.code:no-system|718-7``, ``Patient.identifier:of-type|system|code|value``,
+        ``Observation.subject:identifier|system|value``, ``ValueSet.url|http://…``, ``Patient.family:exact|Dupont``,
+        ``Observation.code:present`` (has a value), ``Encounter:long`` (its primary date lasts over a year)
+    r   references: ``Observation.subject>Patient/42``, versioned, absolute, canonical with and without version
+    s   strings, normalised: ``Patient.family:dupont``
+    d   dates other than the primary one: ``{p, s, e}``, start included, end excluded, milliseconds of UTC
+    n   numbers ``{p, lo, hi}``; q quantities ``{p, lo, hi, u, c, n}``: bounds as ``sortable`` texts, u system|code,
+        c code, n unit
+    pt  the patient (``Patient/42``); ds, de the primary date, scalar and sortable; absent when there is none
+    c   compartments (``Patient/42``); l security labels (``system|code``); x local references (``Type/id``)
+
+Spec: http://hl7.org/fhir/R4/search.html
+"""

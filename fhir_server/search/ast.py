@@ -1,0 +1,241 @@
+"""The search tree: conditions on one index document, joined by And, Or, Not.
+
+The leaves are tied to index fields, not to query syntax: what ``compiler`` and ``matcher`` need and no more. Joins
+that need the database first (chains, ``_has``, ``:in``) are other nodes, to be replaced by these in a planner.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from fhir_server.search.ranges import Bounds
+
+
+@dataclass(frozen=True, slots=True)
+class Everything:
+    """Every document; only ever written on purpose."""
+
+
+@dataclass(frozen=True, slots=True)
+class Nothing:
+    """No document."""
+
+
+@dataclass(frozen=True, slots=True)
+class And:
+    """All of two or more; ``build_and`` makes it."""
+
+    children: "tuple[Node, ...]"
+
+    def __post_init__(self) -> None:
+        _check_children(self.children)
+
+
+@dataclass(frozen=True, slots=True)
+class Or:
+    """Any of two or more; ``build_or`` makes it."""
+
+    children: "tuple[Node, ...]"
+
+    def __post_init__(self) -> None:
+        _check_children(self.children)
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    """What the child does not match, documents without any value included."""
+
+    child: "Node"
+
+
+@dataclass(frozen=True, slots=True)
+class AnyType:
+    """Every current resource, whatever its type; a deleted one has no type."""
+
+
+@dataclass(frozen=True, slots=True)
+class TypeIs:
+    """The resource's type is one of these."""
+
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReferenceIs:
+    """The resource itself is one of these, ``Type/id``."""
+
+    references: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TokenIn:
+    """The field ``t`` holds one of these whole keys."""
+
+    keys: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RefersTo:
+    """The field ``r`` holds one of these keys.
+
+    Where the definitions say that a type's parameter has at most one value and it is the patient, ``patients`` says
+    the same of the scalar field ``pt`` of ``resource_type``, which has better indexes.
+    """
+
+    keys: tuple[str, ...]
+    resource_type: str = ""
+    patients: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StringStarts:
+    """The field ``s`` holds a key in the half-open range [low, high)."""
+
+    low: str
+    high: str
+
+
+@dataclass(frozen=True, slots=True)
+class DateIs:
+    """One entry of ``d`` with this key (``Observation.value-date``) keeps the bounds on its ``s`` and ``e``."""
+
+    key: str
+    bounds: Bounds
+
+
+@dataclass(frozen=True, slots=True)
+class PrimaryDateIs:
+    """The primary date of a resource of this type keeps the bounds on ``ds`` and ``de``."""
+
+    resource_type: str
+    bounds: Bounds
+
+
+@dataclass(frozen=True, slots=True)
+class UpdatedIs:
+    """The instant of the last change keeps the bounds on ``updated``."""
+
+    bounds: Bounds
+
+
+@dataclass(frozen=True, slots=True)
+class NumberIs:
+    """One entry of ``n`` with this key keeps the bounds on its ``lo`` and ``hi``."""
+
+    key: str
+    bounds: Bounds
+
+
+@dataclass(frozen=True, slots=True)
+class QuantityIs:
+    """One entry of ``q`` with this key keeps the bounds on its ``lo`` and ``hi`` and, if there is one, on its unit."""
+
+    key: str
+    bounds: Bounds
+    unit: Bounds | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class InCompartment:
+    """The resource is in the compartment, such as ``Patient/42``."""
+
+    compartment: str
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class HasLabel:
+    """The resource bears one of these security labels, ``system|code``."""
+
+    labels: tuple[str, ...]
+
+
+Leaf = (
+    AnyType
+    | TypeIs
+    | ReferenceIs
+    | TokenIn
+    | RefersTo
+    | StringStarts
+    | DateIs
+    | PrimaryDateIs
+    | UpdatedIs
+    | NumberIs
+    | QuantityIs
+    | InCompartment
+    | HasLabel
+)
+Node = Everything | Nothing | And | Or | Not | Leaf
+
+
+def build_and(nodes: Iterable[Node]) -> Node:
+    """Return the conjunction, flattened and without repeats; of no node at all: Everything."""
+    children: dict[Node, None] = {}
+    for node in nodes:
+        if isinstance(node, Nothing):
+            return node
+        if isinstance(node, And):
+            children |= dict.fromkeys(node.children)
+        elif not isinstance(node, Everything):
+            children[node] = None
+    return _joined(And, tuple(children), Everything())
+
+
+def build_or(nodes: Iterable[Node]) -> Node:
+    """Return the disjunction, flattened, with leaves on ``t`` and on ``r`` merged; of no node at all: Nothing."""
+    children: dict[Node, None] = {}
+    for node in nodes:
+        if isinstance(node, Everything):
+            return node
+        if isinstance(node, Or):
+            children |= dict.fromkeys(node.children)
+        elif not isinstance(node, Nothing):
+            children[node] = None
+    return _joined(Or, _merged(tuple(children)), Nothing())
+
+
+def build_not(node: Node) -> Node:
+    """Return the negation."""
+    match node:
+        case Everything():
+            return Nothing()
+        case Nothing():
+            return Everything()
+        case Not(child):
+            return child
+        case _:
+            return Not(node)
+
+
+def _check_children(children: "tuple[Node, ...]") -> None:
+    if len(children) < 2:
+        raise ValueError("a join of fewer than two nodes: use build_and or build_or")
+
+
+def _joined(join: type[And] | type[Or], children: "tuple[Node, ...]", empty: Node) -> Node:
+    if not children:
+        return empty
+    return children[0] if len(children) == 1 else join(children)
+
+
+def _merged(nodes: tuple[Node, ...]) -> tuple[Node, ...]:
+    """Return the nodes with those that ask the same array for other keys made one: ``$in`` instead of ``$or``."""
+    tokens: list[str] = []
+    references: dict[tuple[str, bool], list[RefersTo]] = {}
+    others: list[Node] = []
+    for node in nodes:
+        match node:
+            case TokenIn(keys):
+                tokens += keys
+            case RefersTo(_, resource_type, patients):
+                references.setdefault((resource_type, bool(patients)), []).append(node)
+            case _:
+                others.append(node)
+    if tokens:
+        others.append(TokenIn(tuple(dict.fromkeys(tokens))))
+    return (*others, *(_one_reference(same) for same in references.values()))
+
+
+def _one_reference(nodes: list[RefersTo]) -> RefersTo:
+    keys = tuple(dict.fromkeys(key for node in nodes for key in node.keys))
+    patients = tuple(dict.fromkeys(patient for node in nodes for patient in node.patients))
+    return RefersTo(keys, nodes[0].resource_type, patients)

@@ -1,0 +1,261 @@
+"""The search tree as a MongoDB filter, and a search as one query: filter, order, bounds, hint.
+
+Order: by default the primary date (``ds``) descending, then ``_id`` descending; documents without the date come last
+in either direction. Pages are keysets: a range on the first sort key and a residual for the rest, never a skip.
+Values reach MongoDB as values only: no text becomes an operator, a field name or a regular expression.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from fhir_server.search.ast import (
+    And,
+    AnyType,
+    DateIs,
+    Everything,
+    HasLabel,
+    InCompartment,
+    Node,
+    Not,
+    Nothing,
+    NumberIs,
+    Or,
+    PrimaryDateIs,
+    QuantityIs,
+    ReferenceIs,
+    RefersTo,
+    StringStarts,
+    TokenIn,
+    TypeIs,
+    UpdatedIs,
+    build_and,
+)
+from fhir_server.search.param_types import date, number, quantity, reference, special, string, token
+from fhir_server.search.param_types.date import FIRST, LONG
+from fhir_server.search.parser import Search, SortKey
+from fhir_server.search.ranges import Bounds, Comparison, merge_conditions
+
+SortKeys = tuple[tuple[str, int], ...]
+Frequency = Callable[[str], int | None]
+"""How many documents hold a token key, if known: the rarest goes first and may be hinted at."""
+
+TOKEN, REFERENCE, PATIENT_TOKEN, TYPE_DATE = "token", "reference", "patient_token", "type_date"
+"""Names of indexes that ``storage.indexes`` creates; (t, ds, _id), (r, ds, _id), (pt, t, ds, _id), (type, ds, _id)."""
+
+_NOTHING: Mapping[str, Any] = {"_id": {"$in": []}}
+
+
+@dataclass(frozen=True, slots=True)
+class Keyset:
+    """The sort values of the entry that a page starts after; ``backward``: the page that ends before it."""
+
+    values: tuple[Any, ...]
+    backward: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What to ask of the store. ``limit`` is one more than the page, to tell whether there is another.
+
+    ``then``, if given, continues the order when this query leaves the page short: ask it for what is missing.
+    """
+
+    filter: Mapping[str, Any]
+    sort: SortKeys
+    limit: int
+    hint: str | None = None
+    then: "Query | None" = None
+
+
+def to_filter(tree: Node) -> dict[str, Any]:
+    """Return the tree as a MongoDB filter on current documents; ``{}`` for Everything only, said on purpose."""
+    match tree:
+        case Everything():
+            return {}
+        case Nothing():
+            return dict(_NOTHING)
+        case And(children):
+            return merge_conditions([to_filter(child) for child in _without_implied_types(children)])
+        case Or(children):
+            return {"$or": [to_filter(child) for child in children]}
+        case Not(child):
+            return {"$nor": [to_filter(child)]}
+        case TokenIn():
+            return token.to_filter(tree)
+        case RefersTo():
+            return reference.to_filter(tree)
+        case StringStarts():
+            return string.to_filter(tree)
+        case DateIs() | PrimaryDateIs() | UpdatedIs():
+            return date.to_filter(tree)
+        case NumberIs():
+            return number.to_filter(tree)
+        case QuantityIs():
+            return quantity.to_filter(tree)
+        case AnyType() | TypeIs() | ReferenceIs() | InCompartment() | HasLabel():
+            return special.to_filter(tree)
+
+
+def to_query(
+    search: Search, after: Keyset | None, count: int, tree: Node | None = None, frequency: Frequency | None = None
+) -> Query:
+    """Return the query for a page of ``count``; ``tree`` replaces the search's own, narrowed by a policy.
+
+    With ``after.backward`` the answer comes in reverse order: turn it round.
+    """
+    narrowed = _ordered(search.tree if tree is None else tree, frequency)
+    branches = [_with_type_token(branch) for branch in _split_long(narrowed)]
+    segments = _segments(search.sort, after)
+    query: Query | None = None
+    for constraint, sort in reversed(segments):
+        filters = [merge_conditions([to_filter(branch), constraint]) for branch in branches]
+        hint = _hint(branches[0], sort, frequency) if len(branches) == 1 else None
+        query = Query(filters[0] if len(filters) == 1 else {"$or": filters}, sort, count + 1, hint, query)
+    assert query is not None
+    return query
+
+
+def sort_fields(search: Search) -> tuple[str, ...]:
+    """Return the fields of a document that its keyset is made of, besides ``_id``."""
+    return tuple(key.field for key in search.sort if key.field != "_id")
+
+
+def keyset_of(
+    search: Search, reference: str, updated: datetime, index: Mapping[str, Any], backward: bool = False
+) -> Keyset:
+    """Return where a found document stands in the search's order; ``index`` holds at least ``sort_fields``."""
+    document = {**index, "_id": reference, "updated": updated}
+    return Keyset(tuple(document.get(key.field) for key in search.sort), backward)
+
+
+def _without_implied_types(children: Sequence[Node]) -> list[Node]:
+    """Leave out the condition on the type where another one says as much: token and reference keys begin with it."""
+    implied = {name for child in children for name in _implied_types(child)}
+    kept = [child for child in children if not (isinstance(child, TypeIs) and implied and implied <= set(child.names))]
+    return [child for child in kept if not (isinstance(child, AnyType) and implied)]
+
+
+def _implied_types(node: Node) -> set[str]:
+    match node:
+        case TokenIn(keys):
+            return {key.partition(".")[0].partition(":")[0] for key in keys}
+        case RefersTo(keys, _, patients) if not patients:
+            return {key.partition(".")[0] for key in keys}
+        case ReferenceIs(references):
+            return {one.partition("/")[0] for one in references}
+        case _:
+            return set()
+
+
+def _ordered(tree: Node, frequency: Frequency | None) -> Node:
+    """Put the rarest tokens first: of several on one array only the first bounds the index."""
+    if frequency is None or not isinstance(tree, And):
+        return tree
+
+    def rank(node: Node) -> float:
+        if not isinstance(node, TokenIn):
+            return float("-inf")
+        known = [frequency(key) for key in node.keys]
+        return float("inf") if None in known else float(sum(one or 0 for one in known))
+
+    return And(tuple(sorted(tree.children, key=rank)))
+
+
+def _split_long(tree: Node) -> list[Node]:
+    """Return two trees in place of one with an open lower end of the primary date, so that ``ds`` is bounded below.
+
+    The end of a date is above X: either its start is above X less a year, or it lasts longer than a year, and such
+    documents are few and marked (``Encounter:long``).
+    """
+    children = tree.children if isinstance(tree, And) else (tree,)
+    for child in children:
+        if not isinstance(child, PrimaryDateIs):
+            continue
+        ends = [one.value for one in child.bounds.every if one.field == "de" and one.operator in ("$gt", "$gte")]
+        if ends and not any(one.field == "ds" and one.operator == "$gte" for one in child.bounds.every):
+            start = Comparison("ds", "$gte", _before(max(ends)))
+            short = replace(child, bounds=Bounds((*child.bounds.every, start), child.bounds.some))
+            others = [one for one in children if one is not child]
+            return [
+                build_and([*others, short]),
+                build_and([TokenIn((f"{child.resource_type}:long",)), *others, child, _starts_earlier(child, start)]),
+            ]
+    return [tree]
+
+
+def _starts_earlier(child: PrimaryDateIs, start: Comparison) -> Node:
+    """Keep the two branches apart: what the first finds by its start, the second leaves out."""
+    return PrimaryDateIs(child.resource_type, Bounds((replace(start, operator="$lt"),)))
+
+
+def _before(moment: datetime) -> datetime:
+    return moment - LONG if moment - FIRST > LONG else FIRST
+
+
+def _with_type_token(tree: Node) -> Node:
+    """Give a patient's resources of a type the token of the type, which the index of patient and token begins with."""
+    children = tree.children if isinstance(tree, And) else (tree,)
+    patient = next((one for one in children if isinstance(one, RefersTo) and one.patients), None)
+    if patient is None or any(isinstance(one, TokenIn) for one in children):
+        return tree
+    return build_and([*children, TokenIn((patient.resource_type,))])
+
+
+def _hint(tree: Node, sort: SortKeys, frequency: Frequency | None) -> str | None:
+    """Name the index where there is nothing to weigh: one equality that bounds, and the order that the index has."""
+    if sort[0][0] != "ds":
+        return None
+    children = tree.children if isinstance(tree, And) else (tree,)
+    if not all(
+        isinstance(one, TypeIs | AnyType | TokenIn | RefersTo | PrimaryDateIs | HasLabel | Not) for one in children
+    ):
+        return None
+    tokens = [one for one in children if isinstance(one, TokenIn)]
+    references = [one for one in children if isinstance(one, RefersTo) and not one.patients]
+    patients = [one for one in children if isinstance(one, RefersTo) and one.patients]
+    decided = len(tokens) == 1 or (len(tokens) > 1 and frequency is not None)
+    if patients and not references:
+        return PATIENT_TOKEN if decided else None
+    if references or patients:
+        return REFERENCE if len(references) == 1 and not tokens and not patients else None
+    if tokens:
+        return TOKEN if decided else None
+    return TYPE_DATE if any(isinstance(one, TypeIs) and len(one.names) == 1 for one in children) else None
+
+
+def _segments(keys: tuple[SortKey, ...], after: Keyset | None) -> list[tuple[Mapping[str, Any], SortKeys]]:
+    """Return the stretches of the order in which to read, each with what bounds it.
+
+    MongoDB takes an absent value for the least. That is right where values come down; where they go up, the documents
+    that have a date come first, then those that have none (and the other way round when read backward).
+    """
+    backward = after is not None and after.backward
+    sort = tuple((key.field, -key.direction if backward else key.direction) for key in keys)
+    if keys[0].field != "ds":
+        return [({} if after is None else _beyond(sort, after.values), sort)]
+    present: tuple[Mapping[str, Any], SortKeys] = ({"ds": {"$gte": FIRST}}, sort)
+    if after is None:
+        return [({}, sort)] if keys[0].direction < 0 else [present, ({"ds": None}, sort)]
+    if after.values[0] is None:
+        tie, direction = sort[1]
+        absent = ({"ds": None, tie: {"$gt" if direction > 0 else "$lt": after.values[1]}}, sort)
+        return [absent, present] if backward else [absent]
+    beyond = _beyond(sort, after.values)
+    if backward:
+        return [(beyond, sort)]
+    if keys[0].direction < 0:
+        # "Not above" takes the documents without a date along, which follow.
+        return [({**beyond, "ds": {"$not": {"$gt": after.values[0]}}}, sort)]
+    return [(beyond, sort), ({"ds": None}, sort)]
+
+
+def _beyond(sort: SortKeys, values: tuple[Any, ...]) -> dict[str, Any]:
+    """Return the range that follows the keyset: a bound on the first key, a residual where the first key is equal."""
+    (field, direction), last = sort[0], values[0]
+    if len(sort) == 1:
+        return {field: {"$gt" if direction > 0 else "$lt": last}}
+    tie, tie_direction = sort[1]
+    passed = {field: last, tie: {"$lte" if tie_direction > 0 else "$gte": values[1]}}
+    return {field: {"$gte" if direction > 0 else "$lte": last}, "$nor": [passed]}

@@ -1,0 +1,42 @@
+"""The index entries of one resource while they are collected, and the keys they are made of."""
+
+from collections.abc import Callable
+from hashlib import sha256
+from typing import Any
+
+LONGEST_KEY = 512
+_KEPT = 400
+
+Extract = Callable[[Any, str, "Entries"], None]
+"""Adds the entries of one FHIRPath value (raw value, its FHIR type); the hot path, so it changes its argument."""
+
+
+class Entries:
+    """Collects what one resource is found by; dictionaries stand for ordered sets."""
+
+    __slots__ = ("d", "n", "primary", "q", "r", "references", "s", "t")
+
+    def __init__(self) -> None:
+        self.t: dict[str, None] = {}
+        self.r: dict[str, None] = {}
+        self.s: dict[str, None] = {}
+        self.d: list[dict[str, Any]] = []
+        self.n: list[dict[str, Any]] = []
+        self.q: list[dict[str, Any]] = []
+        self.primary: tuple[Any, Any] | None = None
+        self.references: dict[str, list[str]] = {}
+        """Local targets (``Patient/42``) by the code of the parameter: compartments and ``pt`` come of them."""
+
+
+def bounded(key: str) -> str:
+    """Return the key, one too long for an index cut and completed by its digest: equality is kept, order is not."""
+    if len(key) <= LONGEST_KEY:
+        return key
+    return f"{key[:_KEPT]}\0{sha256(key.encode('utf-8', 'surrogatepass')).hexdigest()}"
+
+
+def escape_system(system: str) -> str:
+    """Return a system for use before the last ``|`` of a key, so that no two pairs make the same key."""
+    if "|" in system or "\\" in system:
+        return system.replace("\\", "\\\\").replace("|", "\\|")
+    return system

@@ -1,0 +1,235 @@
+"""The index fields of one resource: what it can be found by, extracted by the search parameters' FHIRPath.
+
+Per resource type a plan is made once: which members of which parameters' expressions begin at which JSON property, so
+that a resource costs only what it has. The fields are listed in the package's docstring.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from fhir_server.errors import FhirError, Issue, Processing, Text
+from fhir_server.fhir.definitions import artifact, compartment_definitions, structure
+from fhir_server.fhir.fhirpath.expression import compile_expression
+from fhir_server.fhir.reference import local_references
+from fhir_server.search.entries import Entries, Extract
+from fhir_server.search.expressions import cast_of, first_step, steps_of
+from fhir_server.search.param_types import date, number, quantity, reference, string, token, uri
+from fhir_server.search.param_types.date import LONG
+from fhir_server.search.parameters import SearchParameter, supported_parameters
+
+Values = Callable[[Mapping[str, Any]], Iterable[tuple[Any, str, Any]]]
+
+_COMPARTMENTS = ("Patient", "Encounter", "RelatedPerson", "Practitioner", "Device")
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One member of one parameter's expression, and what becomes of its values."""
+
+    parameter: SearchParameter
+    values: Values
+    extract: Extract
+    present: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to extract from a type: by the JSON property that it begins at, or always."""
+
+    by_property: Mapping[str, tuple[Step, ...]]
+    always: tuple[Step, ...]
+    patient: tuple[str, ...]
+    """The code of the parameter that ``pt`` is taken from, if the type has such a one."""
+    compartments: tuple[tuple[str, tuple[str, ...]], ...]
+
+
+def to_index(resource: Mapping[str, Any], base_url: str = "") -> dict[str, Any]:
+    """Return the index fields of a resource that carries its id and meta; absent fields have nothing in them.
+
+    References under ``base_url`` (without a slash at its end) count as local.
+    Raises ``Processing`` naming every parameter whose values cannot be extracted: unindexed, it would be lost.
+    """
+    resource_type = resource["resourceType"]
+    plan = _plan(resource_type, base_url)
+    entries = Entries()
+    entries.t[resource_type] = None
+    failures: list[Issue] = []
+    by_property = plan.by_property
+    for name in resource:
+        for step in by_property.get(name, ()):
+            _run(step, resource, entries, failures)
+    for step in plan.always:
+        _run(step, resource, entries, failures)
+    if failures:
+        raise Processing(failures)
+    return _to_fields(resource, plan, entries, base_url or None)
+
+
+def _run(step: Step, resource: Mapping[str, Any], entries: Entries, failures: list[Issue]) -> None:
+    try:
+        found = False
+        for value, kind, _ in step.values(resource):
+            if value is not None:
+                found = True
+                step.extract(value, kind, entries)
+        if found:
+            entries.t[step.present] = None
+    except (FhirError, ValueError, TypeError, AttributeError, KeyError) as error:
+        failures.append(_failure(step.parameter, error))
+
+
+def _failure(parameter: SearchParameter, error: Exception) -> Issue:
+    code = parameter.code
+    text = Text(
+        f"The search parameter {code} cannot be indexed: a value does not have the form of its type.",
+        f"Le paramètre de recherche {code} ne peut être indexé : une valeur n’a pas la forme de son type.",
+    )
+    where = ".".join(steps_of(parameter.parts[0])) or parameter.resource_type
+    return Issue("processing", text, "error", (where,), diagnostics=type(error).__name__)
+
+
+def _to_fields(resource: Mapping[str, Any], plan: Plan, entries: Entries, base_url: str | None) -> dict[str, Any]:
+    fields: dict[str, Any] = {}
+    resource_type = resource["resourceType"]
+    own = f"{resource_type}/{resource['id']}" if "id" in resource else None
+    if entries.primary is not None:
+        fields["ds"], fields["de"] = entries.primary
+        if entries.primary[1] - entries.primary[0] > LONG:
+            entries.t[f"{resource_type}:long"] = None
+    keys = (("t", entries.t), ("r", entries.r), ("s", entries.s))
+    fields |= {name: list(found) for name, found in keys if found}
+    fields |= {name: found for name, found in (("d", entries.d), ("n", entries.n), ("q", entries.q)) if found}
+    compartments = _compartments(own, resource_type, plan, entries)
+    if compartments:
+        fields["c"] = compartments
+    patient = _patient(own, resource_type, plan, entries, compartments)
+    if patient is not None:
+        fields["pt"] = patient
+    labels = _labels(resource)
+    if labels:
+        fields["l"] = labels
+    references = list(dict.fromkeys(str(found) for found, _ in local_references(resource, base_url)))
+    if references:
+        fields["x"] = references
+    return fields
+
+
+def _compartments(own: str | None, resource_type: str, plan: Plan, entries: Entries) -> list[str]:
+    found: dict[str, None] = {}
+    if own is not None and resource_type in _COMPARTMENTS:
+        found[own] = None
+    for compartment, codes in plan.compartments:
+        start = f"{compartment}/"
+        for code in codes:
+            for target in entries.references.get(code, ()):
+                if target.startswith(start):
+                    found[target] = None
+    return list(found)
+
+
+def _patient(
+    own: str | None, resource_type: str, plan: Plan, entries: Entries, compartments: Sequence[str]
+) -> str | None:
+    """Return the patient: of ``patient`` where that has one value by definition, else of the only compartment."""
+    if resource_type == "Patient":
+        return own
+    if plan.patient:
+        targets = entries.references.get(plan.patient[0], ())
+        return next((target for target in targets if target.startswith("Patient/")), None)
+    patients = [one for one in compartments if one.startswith("Patient/")]
+    return patients[0] if len(patients) == 1 else None
+
+
+def _labels(resource: Mapping[str, Any]) -> list[str]:
+    """Return the security labels as ``system|code``; a DocumentReference has its document's own as well."""
+    codings = list(resource.get("meta", {}).get("security", ()))
+    if resource["resourceType"] == "DocumentReference":
+        codings += [coding for label in resource.get("securityLabel", ()) for coding in label.get("coding", ())]
+    labels = (f"{coding.get('system', '')}|{coding['code']}" for coding in codings if coding.get("code"))
+    return list(dict.fromkeys(labels))
+
+
+@cache
+def _plan(resource_type: str, base_url: str) -> Plan:
+    by_property: dict[str, list[Step]] = {}
+    always: list[Step] = []
+    parameters = supported_parameters(resource_type)
+    for parameter in parameters:
+        for part in () if parameter.in_document else parameter.parts:
+            step = _step(parameter, part, base_url)
+            names = _properties(resource_type, part)
+            if names is None:
+                always.append(step)
+            for name in names or ():
+                by_property.setdefault(name, []).append(step)
+    return Plan(
+        by_property={name: tuple(steps) for name, steps in by_property.items()},
+        always=tuple(always),
+        patient=tuple(one.code for one in parameters if one.patient and one.code == "patient"),
+        compartments=tuple(
+            (compartment, links[resource_type])
+            for compartment, links in compartment_definitions().items()
+            if resource_type in links
+        ),
+    )
+
+
+def _step(parameter: SearchParameter, part: str, base_url: str) -> Step:
+    values = compile_expression(part, root_type=parameter.resource_type).values
+    return Step(parameter, values, _extractor(parameter, part, base_url), f"{parameter.key}:present")
+
+
+def _extractor(parameter: SearchParameter, part: str, base_url: str) -> Extract:
+    match parameter.type:
+        case "token":
+            return token.build_extractor(parameter, _bound_system(parameter.resource_type, part))
+        case "reference":
+            return reference.build_extractor(parameter, base_url)
+        case "string":
+            return string.build_extractor(parameter)
+        case "date":
+            return date.build_extractor(parameter)
+        case "number":
+            return number.build_extractor(parameter)
+        case "quantity":
+            return quantity.build_extractor(parameter)
+        case "uri":
+            return uri.build_extractor(parameter)
+        case _:
+            raise AssertionError(parameter.type)
+
+
+def _properties(resource_type: str, part: str) -> tuple[str, ...] | None:
+    """Return the JSON properties at which the expression begins (``valueQuantity``), None if it may begin anywhere."""
+    first = first_step(part)
+    if first is None:
+        return None
+    cast = cast_of(part) if len(steps_of(part)) == 2 else None
+    return tuple(
+        name
+        for name, (element, code) in structure(resource_type).properties.items()
+        if element.name == first and (cast is None or code == cast)
+    )
+
+
+def _bound_system(resource_type: str, part: str) -> str | None:
+    """Return the code system of a code element whose required value set draws on one only."""
+    steps = steps_of(part)
+    current, binding = resource_type, None
+    for name in steps[1:]:
+        element = next((one for one in structure(current).elements if one.name == name), None)
+        if element is None:
+            return None
+        current, binding = element.types[0], element.binding
+    if current != "code" or binding is None or binding.strength != "required":
+        return None
+    return _only_system(binding.value_set.partition("|")[0])
+
+
+@cache
+def _only_system(value_set: str) -> str | None:
+    compose = (artifact("ValueSet", value_set) or {}).get("compose", {})
+    systems = {include.get("system") for include in compose.get("include", ())}
+    return systems.pop() if len(systems) == 1 else None

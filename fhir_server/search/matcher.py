@@ -1,0 +1,68 @@
+"""The search tree as a yes or no about one index document: policies, subscriptions, conditional references ask it.
+
+It agrees with ``compiler`` on every tree and document: both take each leaf to the same module of ``param_types``.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from fhir_server.search.ast import (
+    And,
+    AnyType,
+    DateIs,
+    Everything,
+    HasLabel,
+    InCompartment,
+    Node,
+    Not,
+    Nothing,
+    NumberIs,
+    Or,
+    PrimaryDateIs,
+    QuantityIs,
+    ReferenceIs,
+    RefersTo,
+    StringStarts,
+    TokenIn,
+    TypeIs,
+    UpdatedIs,
+)
+from fhir_server.search.param_types import date, number, quantity, reference, special, string, token
+
+
+def matches(tree: Node, document: Mapping[str, Any]) -> bool:
+    """Say whether the document, as ``index_document`` builds it, is one that the tree describes."""
+    match tree:
+        case Everything():
+            return True
+        case Nothing():
+            return False
+        case And(children):
+            return all(matches(child, document) for child in children)
+        case Or(children):
+            return any(matches(child, document) for child in children)
+        case Not(child):
+            return not matches(child, document)
+        case TokenIn():
+            return token.matches(tree, document)
+        case RefersTo():
+            return reference.matches(tree, document)
+        case StringStarts():
+            return string.matches(tree, document)
+        case DateIs() | PrimaryDateIs() | UpdatedIs():
+            return date.matches(tree, document)
+        case NumberIs():
+            return number.matches(tree, document)
+        case QuantityIs():
+            return quantity.matches(tree, document)
+        case AnyType() | TypeIs() | ReferenceIs() | InCompartment() | HasLabel():
+            return special.matches(tree, document)
+
+
+def index_document(reference: str, updated: datetime, index: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what ``matches`` looks at: the index fields of ``to_index`` with the resource's own identity.
+
+    For a document read with its index: ``index_document(found.reference, found.updated, found.index)``.
+    """
+    return {**index, "_id": reference, "type": reference.partition("/")[0], "updated": updated}

@@ -1,0 +1,170 @@
+"""Page links that carry the search, sealed: nobody can read, alter, borrow or keep them.
+
+A token is AES-GCM over the search's parameters, the last sort key and the expiry; the caller and the policy's digest
+are authenticated with it, so a link opens for the same caller under the same policy only. Nothing is stored.
+Spec: http://hl7.org/fhir/R4/http.html#paging
+"""
+
+import json
+import os
+import zlib
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from binascii import Error as NotBase64
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from fhir_server.errors import NotFound, Text
+from fhir_server.search.compiler import Keyset
+
+PAGE_PARAMETER = "_page"
+"""The query parameter that a page link consists of."""
+
+_VERSION = b"1"
+_NONCE = 12
+_LONGEST_TOKEN = 400_000
+_UNUSABLE = Text(
+    "This page link is not valid, or no longer: start the search again.",
+    "Ce lien de page n’est pas valide, ou ne l’est plus : recommencez la recherche.",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class PageState:
+    """What a page needs: the search as it was used, where the page begins, and until when the link is good.
+
+    ``path`` is what was searched below the base (``Observation``, empty for the system); ``keyset`` None is page one.
+    """
+
+    path: str
+    parameters: tuple[tuple[str, str], ...]
+    keyset: Keyset | None
+    expires: datetime
+
+
+class PageSealer:
+    """Seals and opens page states with a key of 16, 24 or 32 bytes that all workers share."""
+
+    def __init__(self, key: bytes, random: Callable[[int], bytes] = os.urandom) -> None:
+        self._cipher = AESGCM(key)
+        self._random = random
+
+    def seal(self, state: PageState, caller: str, policy_hash: str) -> str:
+        """Return the token of a page, safe in a URL."""
+        nonce = self._random(_NONCE)
+        sealed = self._cipher.encrypt(nonce, _to_bytes(state), _bound_to(caller, policy_hash))
+        return urlsafe_b64encode(_VERSION + nonce + sealed).rstrip(b"=").decode("ascii")
+
+    def open(self, token: str, caller: str, policy_hash: str, now: datetime) -> PageState:
+        """Return the state of a token. Raises ``NotFound``, the same whatever is wrong with it."""
+        try:
+            state = _from_bytes(self._decrypt(token, caller, policy_hash))
+        except (InvalidTag, NotBase64, UnicodeError, ValueError):
+            raise NotFound(_UNUSABLE) from None
+        if state.expires <= now:
+            raise NotFound(_UNUSABLE)
+        return state
+
+    def _decrypt(self, token: str, caller: str, policy_hash: str) -> bytes:
+        if len(token) > _LONGEST_TOKEN:
+            raise ValueError
+        raw = urlsafe_b64decode(token.encode("ascii") + b"=" * (-len(token) % 4))
+        if raw[:1] != _VERSION or len(raw) <= 1 + _NONCE:
+            raise ValueError
+        return self._cipher.decrypt(raw[1 : 1 + _NONCE], raw[1 + _NONCE :], _bound_to(caller, policy_hash))
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """One ``Bundle.link``."""
+
+    relation: str
+    url: str
+
+
+def self_link(base_url: str, path: str, used: Sequence[tuple[str, str]]) -> Link:
+    """Return the link that shows the search as it was understood."""
+    query = urlencode(used, quote_via=quote, safe="|,:/$")
+    return Link("self", _url(base_url, path, query))
+
+
+def page_link(base_url: str, relation: str, state: PageState, token: str) -> Link:
+    """Return the link ``first``, ``previous`` or ``next`` to a sealed page."""
+    return Link(relation, _url(base_url, state.path, urlencode({PAGE_PARAMETER: token})))
+
+
+def page_links(
+    sealer: PageSealer,
+    base_url: str,
+    path: str,
+    used: tuple[tuple[str, str], ...],
+    *,
+    previous: Keyset | None,
+    next: Keyset | None,
+    caller: str,
+    policy_hash: str,
+    now: datetime,
+    lifetime: timedelta,
+) -> tuple[Link, ...]:
+    """Return self, first and, where their keysets are given, previous and next.
+
+    ``previous`` is the keyset of the page's first entry read backward, ``next`` that of its last entry.
+    """
+    expires = now + lifetime
+    links = [self_link(base_url, path, used)]
+    wanted = (("first", None), ("previous", previous), ("next", next))
+    for relation, keyset in wanted:
+        if keyset is None and relation != "first":
+            continue
+        state = PageState(path, used, keyset, expires)
+        links.append(page_link(base_url, relation, state, sealer.seal(state, caller, policy_hash)))
+    return tuple(links)
+
+
+def _url(base_url: str, path: str, query: str) -> str:
+    url = f"{base_url}/{path}" if path else base_url
+    return f"{url}?{query}" if query else url
+
+
+def _bound_to(caller: str, policy_hash: str) -> bytes:
+    return json.dumps([caller, policy_hash]).encode()
+
+
+def _to_bytes(state: PageState) -> bytes:
+    keyset = None if state.keyset is None else [state.keyset.backward, [_to_json(one) for one in state.keyset.values]]
+    content = [state.path, state.parameters, keyset, _milliseconds(state.expires)]
+    return zlib.compress(json.dumps(content, separators=(",", ":")).encode(), 6)
+
+
+def _from_bytes(content: bytes) -> PageState:
+    path, parameters, keyset, expires = json.loads(zlib.decompress(content))
+    return PageState(
+        path=path,
+        parameters=tuple((name, value) for name, value in parameters),
+        keyset=None if keyset is None else Keyset(tuple(_from_json(one) for one in keyset[1]), keyset[0]),
+        expires=_moment(expires),
+    )
+
+
+def _to_json(value: Any) -> Any:
+    return {"ms": _milliseconds(value)} if isinstance(value, datetime) else value
+
+
+def _from_json(value: Any) -> Any:
+    return _moment(value["ms"]) if isinstance(value, dict) else value
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def _milliseconds(moment: datetime) -> int:
+    return (moment - _EPOCH) // timedelta(milliseconds=1)
+
+
+def _moment(milliseconds: int) -> datetime:
+    return _EPOCH + timedelta(milliseconds=milliseconds)

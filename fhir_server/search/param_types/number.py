@@ -1,0 +1,114 @@
+"""Number parameters, and the bounds that quantities share with them.
+
+A number in a resource is exact; one in a search has the precision it is written with for ``eq``, ``ne`` and ``ap``
+(100 is [99.5, 100.5), 1e2 is [95, 105)), and is exact for the other prefixes.
+Spec: http://hl7.org/fhir/R4/search.html#number
+"""
+
+import re
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+from fhir_server.errors import NotSupported, Text, Value
+from fhir_server.search.ast import Node, NumberIs
+from fhir_server.search.entries import Entries, Extract
+from fhir_server.search.parameters import SearchParameter
+from fhir_server.search.ranges import Bounds, Comparison, Prefix, passes, to_conditions
+from fhir_server.search.sortable import EXACT, HIGHEST, LOWEST, sortable
+from fhir_server.search.values import split_prefix, unescape
+
+LONGEST_NUMBER = 64
+_NUMBER = re.compile(r"[+-]?\d+(?:\.\d+)?(?:[eE][+-]?\d{1,4})?", re.ASCII)
+_INVALID = Text("not a decimal number", "pas un nombre décimal")
+
+
+def build_extractor(parameter: SearchParameter) -> Extract:
+    """Return the function that adds the range of one value."""
+    key = parameter.key
+
+    def extract(value: Any, kind: str, entries: Entries) -> None:
+        found = range_of(value, kind)
+        if found is not None:
+            entry = {"p": key, "lo": found[0], "hi": found[1]}
+            if entry not in entries.n:
+                entries.n.append(entry)
+
+    return extract
+
+
+def parse(parameter: SearchParameter, modifier: str | None, value: str) -> Node:
+    """Return the condition of one value. Raises ``Value``, or ``NotSupported`` for a modifier."""
+    if modifier is not None:
+        raise NotSupported(Text(f"the modifier :{modifier}", f"le modificateur :{modifier}"))
+    prefix, text = split_prefix(unescape(value))
+    return NumberIs(parameter.key, parse_bounds(prefix, text))
+
+
+def to_filter(leaf: NumberIs) -> dict[str, Any]:
+    """Return the leaf as a MongoDB filter."""
+    return {"n": {"$elemMatch": {"p": leaf.key, **to_conditions(leaf.bounds)}}}
+
+
+def matches(leaf: NumberIs, document: Mapping[str, Any]) -> bool:
+    """Say whether one number of the index document keeps the bounds."""
+    return any(entry["p"] == leaf.key and passes(leaf.bounds, entry) for entry in document.get("n", ()))
+
+
+def parse_bounds(prefix: Prefix, text: str) -> Bounds:
+    """Return what the table of prefixes says of a value's [lo, hi] against the number searched for.
+
+    Raises ``Value`` for what is no number.
+    """
+    if len(text) > LONGEST_NUMBER or not _NUMBER.fullmatch(text):
+        raise Value(_INVALID)
+    number = Decimal(text)
+    exact = sortable(number)
+    match prefix:
+        case "eq" | "ne" | "ap":
+            return _precise_bounds(prefix, number)
+        case "gt":
+            return Bounds((Comparison("hi", "$gt", exact),))
+        case "lt":
+            return Bounds((Comparison("lo", "$lt", exact),))
+        case "ge":
+            return Bounds(
+                (Comparison("hi", "$gte", exact),), (Comparison("hi", "$gt", exact), Comparison("lo", "$gte", exact))
+            )
+        case "le":
+            return Bounds(
+                (Comparison("lo", "$lte", exact),), (Comparison("lo", "$lt", exact), Comparison("hi", "$lte", exact))
+            )
+        case "sa":
+            return Bounds((Comparison("lo", "$gt", exact),))
+        case "eb":
+            return Bounds((Comparison("hi", "$lt", exact),))
+
+
+def range_of(value: Any, kind: str) -> tuple[str, str] | None:
+    """Return the bounds, both included, of a number or a Range as sortable texts; None for anything else."""
+    if isinstance(value, (int, Decimal)) and not isinstance(value, bool):
+        exact = sortable(value)
+        return exact, exact
+    if kind == "Range" and isinstance(value, Mapping):
+        low, high = _end(value.get("low"), LOWEST), _end(value.get("high"), HIGHEST)
+        return None if (low, high) == (LOWEST, HIGHEST) else (low, high)
+    return None
+
+
+def _end(quantity: Any, missing: str) -> str:
+    number = quantity.get("value") if isinstance(quantity, Mapping) else None
+    return missing if number is None else sortable(number)
+
+
+def _precise_bounds(prefix: Prefix, number: Decimal) -> Bounds:
+    exponent = number.as_tuple().exponent
+    half = Decimal((0, (5,), int(exponent) - 1))
+    low, high = sortable(EXACT.subtract(number, half)), sortable(EXACT.add(number, half))
+    if prefix == "eq":
+        return Bounds((Comparison("lo", "$gte", low), Comparison("lo", "$lt", high), Comparison("hi", "$lt", high)))
+    if prefix == "ne":
+        return Bounds(some=(Comparison("lo", "$lt", low), Comparison("hi", "$gte", high)))
+    margin = max(half, EXACT.multiply(number.copy_abs(), Decimal("0.1")))
+    low, high = sortable(EXACT.subtract(number, margin)), sortable(EXACT.add(number, margin))
+    return Bounds((Comparison("lo", "$lte", high), Comparison("hi", "$gte", low)))

@@ -1,0 +1,128 @@
+"""Reference parameters: local, versioned, absolute and logical references, canonicals, uris.
+
+A bare id (``subject=42``) is expanded to the types that the parameter may point to, so that no key is needed for it.
+A reference into ``contained`` is not found by its target, and a display alone only by ``:missing``.
+Spec: http://hl7.org/fhir/R4/search.html#reference, http://hl7.org/fhir/R4/references.html#canonical
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from fhir_server.errors import NotSupported, Text, Value
+from fhir_server.fhir.definitions import is_resource_type
+from fhir_server.search.ast import Node, RefersTo, TokenIn
+from fhir_server.search.entries import Entries, Extract, bounded
+from fhir_server.search.param_types import token
+from fhir_server.search.parameters import SearchParameter
+from fhir_server.search.values import unescape
+
+_LOCAL = re.compile(r"([A-Z][A-Za-z]+)/([A-Za-z0-9.-]{1,64})(?:/_history/([A-Za-z0-9.-]{1,64}))?")
+_ID = re.compile(r"[A-Za-z0-9.-]{1,64}")
+_ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
+_NOT_A_REFERENCE = Text(
+    "neither an id, nor Type/id, nor a url",
+    "ni un identifiant, ni Type/id, ni une url",
+)
+_OTHER_TYPE = Text(
+    "a reference to a type that the parameter cannot point to",
+    "une référence vers un type que le paramètre ne peut pas désigner",
+)
+
+
+def build_extractor(parameter: SearchParameter, base_url: str = "") -> Extract:
+    """Return the function that adds the keys of one reference; those under ``base_url`` count as local."""
+    key, code = parameter.key, parameter.code
+    start, identifier = f"{key}>", f"{key}:identifier"
+    home = f"{base_url}/" if base_url else None
+
+    def extract(value: Any, kind: str, entries: Entries) -> None:
+        if isinstance(value, str):
+            _add_text(start, value, home, code, entries)
+        elif isinstance(value, Mapping):
+            if "resourceType" in value:
+                _add_resource(start, value, entries)
+                return
+            text = value.get("reference")
+            if isinstance(text, str):
+                _add_text(start, text, home, code, entries)
+            logical = value.get("identifier")
+            if isinstance(logical, Mapping):
+                token.add_pair(identifier, logical.get("system"), logical.get("value"), entries.t)
+
+    return extract
+
+
+def parse(parameter: SearchParameter, modifier: str | None, value: str, base_url: str = "") -> Node:
+    """Return the condition of one value; ``modifier`` is a resource type, ``identifier`` or None.
+
+    Raises ``Value``, or ``NotSupported`` for another modifier.
+    """
+    if modifier == "identifier":
+        return TokenIn((token.pair_key(f"{parameter.key}:identifier", value),))
+    if modifier is not None and not is_resource_type(modifier):
+        raise NotSupported(Text(f"the modifier :{modifier}", f"le modificateur :{modifier}"))
+    if modifier is not None and modifier not in parameter.targets:
+        raise Value(_OTHER_TYPE)
+    text = unescape(value)
+    if base_url and text.startswith(f"{base_url}/"):
+        text = text[len(base_url) + 1 :]
+    targets = _targets(parameter, modifier, text)
+    start = f"{parameter.key}>"
+    patients = targets if parameter.patient and all(_is_current_patient(one) for one in targets) else ()
+    return RefersTo(tuple(bounded(start + one) for one in targets), parameter.resource_type, patients)
+
+
+def to_filter(leaf: RefersTo) -> dict[str, Any]:
+    """Return the leaf as a MongoDB filter, on ``pt`` where that says the same."""
+    if leaf.patients:
+        patients = leaf.patients[0] if len(leaf.patients) == 1 else {"$in": list(leaf.patients)}
+        return {"pt": patients, "type": leaf.resource_type}
+    return {"r": leaf.keys[0] if len(leaf.keys) == 1 else {"$in": list(leaf.keys)}}
+
+
+def matches(leaf: RefersTo, document: Mapping[str, Any]) -> bool:
+    """Say whether the index document has one of the references."""
+    if leaf.patients:
+        return document.get("pt") in leaf.patients and document.get("type") == leaf.resource_type
+    held = document.get("r", ())
+    return any(key in held for key in leaf.keys)
+
+
+def _targets(parameter: SearchParameter, modifier: str | None, text: str) -> tuple[str, ...]:
+    match = _LOCAL.fullmatch(text)
+    if match is not None and is_resource_type(match[1]):
+        if modifier is not None and modifier != match[1]:
+            raise Value(_OTHER_TYPE)
+        return (text,)
+    if _ABSOLUTE.match(text):
+        return (text,)
+    if not _ID.fullmatch(text):
+        raise Value(_NOT_A_REFERENCE)
+    return (f"{modifier}/{text}",) if modifier else tuple(f"{target}/{text}" for target in parameter.targets)
+
+
+def _is_current_patient(target: str) -> bool:
+    return target.startswith("Patient/") and "/_history/" not in target
+
+
+def _add_text(start: str, text: str, home: str | None, code: str, entries: Entries) -> None:
+    if home is not None and text.startswith(home):
+        text = text[len(home) :]
+    match = _LOCAL.fullmatch(text)
+    if match is not None:
+        target = f"{match[1]}/{match[2]}"
+        entries.r[start + target] = None
+        if match[3] is not None:
+            entries.r[start + text] = None
+        entries.references.setdefault(code, []).append(target)
+    elif text and not text.startswith("#"):
+        entries.r[bounded(start + text)] = None
+        if "|" in text:
+            entries.r[bounded(start + text.partition("|")[0])] = None
+
+
+def _add_resource(start: str, resource: Mapping[str, Any], entries: Entries) -> None:
+    """A parameter that points into the resource itself, such as Bundle's ``composition``."""
+    if resource.get("id"):
+        entries.r[f"{start}{resource['resourceType']}/{resource['id']}"] = None

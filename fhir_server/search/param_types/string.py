@@ -1,0 +1,108 @@
+"""String parameters: the value begins with the text, whatever its case, accents and punctuation; ``:exact`` is exact.
+
+Each part of a name or an address is a value of its own: family, each given name, text; line, city, postal code.
+Spec: http://hl7.org/fhir/R4/search.html#string
+"""
+
+import unicodedata
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from fhir_server.errors import NotSupported, Text, Value
+from fhir_server.search.ast import Node, StringStarts, TokenIn
+from fhir_server.search.entries import Entries, Extract, bounded
+from fhir_server.search.parameters import SearchParameter
+from fhir_server.search.values import unescape
+
+LONGEST_TEXT = 200
+"""Normalised characters that are indexed; a longer query is refused, so that the cut shows nowhere."""
+
+_PARTS: Mapping[str, tuple[str, ...]] = {
+    "HumanName": ("family", "given", "text", "prefix", "suffix"),
+    "Address": ("line", "city", "district", "state", "postalCode", "country", "text"),
+    "CodeableConcept": ("text",),
+    "ContactPoint": ("value",),
+    "Annotation": ("text",),
+}
+_END = "\U0010ffff"
+_LETTERS = str.maketrans({"œ": "oe", "æ": "ae", "ø": "o", "đ": "d", "ł": "l", "ı": "i"})
+_ASCII = str.maketrans({
+    **{chr(code): None for code in range(128) if unicodedata.category(chr(code))[0] in "PC"},
+    "-": " ", "_": " ", "\t": " ", "\n": " ", "\r": " ",
+})  # fmt: skip
+_NOTHING_LEFT = Text("nothing but punctuation", "rien que de la ponctuation")
+_TOO_LONG = Text(
+    f"more than {LONGEST_TEXT} characters to search for",
+    f"plus de {LONGEST_TEXT} caractères à chercher",
+)
+
+
+def build_extractor(parameter: SearchParameter) -> Extract:
+    """Return the function that adds the normalised and the exact key of each part of one value."""
+    start, exact = f"{parameter.key}:", f"{parameter.key}:exact|"
+
+    def extract(value: Any, kind: str, entries: Entries) -> None:
+        for text in _texts(value, kind):
+            normalised = normalise(text)
+            if normalised:
+                entries.s[start + normalised[:LONGEST_TEXT]] = None
+            entries.t[bounded(exact + text)] = None
+
+    return extract
+
+
+def parse(parameter: SearchParameter, modifier: str | None, value: str) -> Node:
+    """Return the condition of one value. Raises ``Value``, or ``NotSupported`` for another modifier."""
+    text = unescape(value)
+    if modifier == "exact":
+        return TokenIn((bounded(f"{parameter.key}:exact|{text}"),))
+    if modifier is not None:
+        raise NotSupported(Text(f"the modifier :{modifier}", f"le modificateur :{modifier}"))
+    normalised = normalise(text)
+    if not normalised:
+        raise Value(_NOTHING_LEFT)
+    if len(normalised) > LONGEST_TEXT:
+        raise Value(_TOO_LONG)
+    low = f"{parameter.key}:{normalised}"
+    return StringStarts(low, low + _END)
+
+
+def to_filter(leaf: StringStarts) -> dict[str, Any]:
+    """Return the leaf as a MongoDB filter: a range of one element, never a regular expression."""
+    return {"s": {"$elemMatch": {"$gte": leaf.low, "$lt": leaf.high}}}
+
+
+def matches(leaf: StringStarts, document: Mapping[str, Any]) -> bool:
+    """Say whether one string of the index document is in the range."""
+    return any(leaf.low <= held < leaf.high for held in document.get("s", ()))
+
+
+def normalise(text: str) -> str:
+    """Return the text as it is compared: no case, accents or punctuation; hyphens and white space are one space."""
+    if text.isascii():
+        return " ".join(text.lower().translate(_ASCII).split())
+    folded = unicodedata.normalize("NFKD", text.casefold().translate(_LETTERS)).casefold()
+    return " ".join("".join(map(_kept, folded)).split())
+
+
+def _kept(character: str) -> str:
+    category = unicodedata.category(character)
+    if category in ("Pd", "Pc") or category[0] == "Z" or character in "\t\n\r":
+        return " "
+    return "" if category[0] in "PCM" else character
+
+
+def _texts(value: Any, kind: str) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+        return
+    if not isinstance(value, Mapping):
+        return
+    for name in _PARTS.get(kind, ()):
+        part = value.get(name)
+        if isinstance(part, str):
+            yield part
+        elif isinstance(part, list):
+            for one in part:
+                if isinstance(one, str):
+                    yield one

@@ -1,0 +1,215 @@
+"""The search parameters of each resource type, out of the R4 definitions; none is written by hand.
+
+Spec: http://hl7.org/fhir/R4/searchparameter.html, http://hl7.org/fhir/R4/searchparameter-registry.html
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Literal
+
+from fhir_server.errors import Text
+from fhir_server.fhir.definitions import (
+    artifact,
+    is_resource_type,
+    is_subtype,
+    resource_types,
+    search_parameter_definitions,
+    structure,
+)
+from fhir_server.search.expressions import split_union, steps_of
+from fhir_server.search.ranges import PREFIXES
+
+ParameterType = Literal["number", "date", "string", "token", "reference", "composite", "quantity", "uri", "special"]
+
+_BASES = ("Resource", "DomainResource")
+_PRIMARY_DATES = (
+    "date", "effective", "effective-time", "authored", "authored-on", "authoredon", "occurrence", "event-date",
+    "created", "issued", "recorded", "sent", "started", "start", "start-date", "when", "whenprepared", "collected",
+    "identified", "timestamp", "datewritten", "datetime", "onset-date", "period", "birthdate", "expiry",
+    "expiration-date",
+)  # fmt: skip
+_PREFIXED = frozenset({"number", "date", "quantity"})
+_MODIFIERS: Mapping[str, tuple[str, ...]] = {
+    "string": ("missing", "exact"),
+    "token": ("missing", "not", "of-type"),
+    "reference": ("missing", "identifier"),
+    "number": ("missing",),
+    "date": ("missing",),
+    "quantity": ("missing",),
+    "uri": ("missing",),
+}
+_NO_EXPRESSION = Text(
+    "the definition says no expression by which it could be indexed",
+    "sa définition ne donne aucune expression qui permette de l’indexer",
+)
+_NOT_YET = Text("this kind of parameter is not supported", "ce genre de paramètre n’est pas pris en charge")
+
+
+@dataclass(frozen=True, slots=True)
+class SearchParameter:
+    """One parameter as it applies to one resource type.
+
+    ``key`` begins its index entries (``Observation.code``). ``parts`` are those members of the expression's union
+    that concern the type. ``refusal`` says why a search by it is refused. ``primary``: it is the type's primary date,
+    kept in ``ds`` and ``de``. ``patient``: it has at most one value and a Patient among its targets, so that ``pt``
+    answers for it. ``modifiers`` are those supported, resource types (``:Patient``) aside.
+    """
+
+    resource_type: str
+    code: str
+    type: ParameterType
+    url: str
+    parts: tuple[str, ...]
+    targets: tuple[str, ...]
+    refusal: Text | None
+    primary: bool = False
+    patient: bool = False
+
+    @property
+    def key(self) -> str:
+        """What the index entries begin with."""
+        return f"{self.resource_type}.{self.code}"
+
+    @property
+    def in_document(self) -> bool:
+        """The document itself answers for it, not an index entry."""
+        return self.code in ("_id", "_lastUpdated")
+
+    @property
+    def modifiers(self) -> tuple[str, ...]:
+        """The supported modifiers that are not resource types."""
+        if self.in_document or self.refusal is not None:
+            return ()
+        return _MODIFIERS.get(self.type, ())
+
+    @property
+    def prefixes(self) -> tuple[str, ...]:
+        """The supported prefixes."""
+        return PREFIXES if self.type in _PREFIXED else ()
+
+
+def search_parameter(resource_type: str, code: str) -> SearchParameter | None:
+    """Return the parameter of a resource type, also one that is defined but refused; None for an unknown one."""
+    return _by_code(resource_type).get(code)
+
+
+def search_parameters(resource_type: str) -> tuple[SearchParameter, ...]:
+    """Return all parameters defined for a type, the common ones first; raises ``KeyError`` for what is no type."""
+    return tuple(_by_code(resource_type).values())
+
+
+def common_parameter(code: str) -> SearchParameter | None:
+    """Return the parameter that every resource type has (``_tag``), by which a system search may ask."""
+    return _by_code("Resource").get(code)
+
+
+def supported_parameters(resource_type: str) -> tuple[SearchParameter, ...]:
+    """Return what the CapabilityStatement may claim for the type."""
+    return tuple(parameter for parameter in search_parameters(resource_type) if parameter.refusal is None)
+
+
+def documentation(parameter: SearchParameter) -> str:
+    """Return the definition's description in Markdown."""
+    definition = artifact("SearchParameter", parameter.url) or {}
+    return str(definition.get("description", ""))
+
+
+def primary_date(resource_type: str) -> str | None:
+    """Return the code of the date parameter that ``ds`` and ``de`` hold, by which the type is sorted; or None."""
+    return next((one.code for one in _by_code(resource_type).values() if one.primary), None)
+
+
+@cache
+def _by_code(resource_type: str) -> Mapping[str, SearchParameter]:
+    if resource_type != "Resource" and not is_resource_type(resource_type):
+        raise KeyError(resource_type)
+    chosen: dict[str, Mapping[str, Any]] = {}
+    for base in (*_BASES, resource_type):
+        if base == resource_type or is_subtype(resource_type, base):
+            chosen |= {one["code"]: one for one in _definitions().get(base, ())}
+    primary = _primary_date_of(resource_type, chosen)
+    return {code: _parameter(resource_type, one, primary=code == primary) for code, one in chosen.items()}
+
+
+@cache
+def _definitions() -> Mapping[str, tuple[Mapping[str, Any], ...]]:
+    found: dict[str, list[Mapping[str, Any]]] = {}
+    for definition in search_parameter_definitions():
+        for base in definition.get("base", ()):
+            found.setdefault(base, []).append(definition)
+    return {base: tuple(definitions) for base, definitions in found.items()}
+
+
+def _parameter(resource_type: str, definition: Mapping[str, Any], *, primary: bool) -> SearchParameter:
+    parts = _parts_for(resource_type, definition)
+    targets = tuple(sorted(definition.get("target", ()))) if definition["type"] == "reference" else ()
+    if "Resource" in targets or (definition["type"] == "reference" and not targets):
+        targets = tuple(sorted(resource_types()))
+    return SearchParameter(
+        resource_type=resource_type,
+        code=definition["code"],
+        type=definition["type"],
+        url=definition["url"],
+        parts=parts,
+        targets=targets,
+        refusal=_refusal(definition["type"], parts),
+        primary=primary,
+        patient=definition["type"] == "reference" and _holds_the_patient(resource_type, definition["code"], parts),
+    )
+
+
+def _parts_for(resource_type: str, definition: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the members of the union that begin at the type, at one of its bases, or at nothing in particular."""
+    kept = []
+    for part in split_union(definition.get("expression", "")):
+        root = re.match(r"\(*\s*([A-Za-z]+)", part)
+        name = root[1] if root else ""
+        if not name[:1].isupper() or name == resource_type or name in _BASES:
+            kept.append(part)
+    return tuple(kept)
+
+
+def _refusal(kind: str, parts: tuple[str, ...]) -> Text | None:
+    if kind in ("composite", "special"):
+        return _NOT_YET
+    return None if parts else _NO_EXPRESSION
+
+
+def _primary_date_of(resource_type: str, chosen: Mapping[str, Mapping[str, Any]]) -> str | None:
+    """Return the first code of ``_PRIMARY_DATES`` that is a date of the type with at most one value."""
+    for code in _PRIMARY_DATES:
+        if code in chosen and chosen[code]["type"] == "date":
+            parts = _parts_for(resource_type, chosen[code])
+            if _is_single(resource_type, parts):
+                return code
+    return None
+
+
+def _holds_the_patient(resource_type: str, code: str, parts: tuple[str, ...]) -> bool:
+    """Say whether the parameter is ``patient``, or walks to the same single element as ``patient`` does."""
+    if not _is_single(resource_type, parts):
+        return False
+    definition = next((one for one in _definitions().get(resource_type, ()) if one["code"] == "patient"), None)
+    if definition is None or definition["type"] != "reference":
+        return False
+    ours = [steps_of(part) for part in _parts_for(resource_type, definition)]
+    return len(ours) == 1 and ours[0] == steps_of(parts[0])
+
+
+def _is_single(resource_type: str, parts: tuple[str, ...]) -> bool:
+    """Say whether the expression can give no more than one value, by the cardinalities on its one path."""
+    paths = {steps_of(part) for part in parts}
+    if len(paths) != 1:
+        return False
+    steps = paths.pop()
+    if not steps or steps[0] != resource_type:
+        return False
+    current = resource_type
+    for name in steps[1:]:
+        element = next((one for one in structure(current).elements if one.name == name), None)
+        if element is None or element.max != 1:
+            return False
+        current = element.types[0]
+    return True
