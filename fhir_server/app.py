@@ -3,19 +3,21 @@
 Nothing is connected before the first request of a process needs it, so that workers may be forked at any time.
 """
 
+import hashlib
 import os
 import threading
 from pathlib import Path
 
 from flask import Flask
 
-from fhir_server.access.caller import Caller
+from fhir_server.access.caller import OPEN_CALLER, Caller
 from fhir_server.access.policy import Policy
 from fhir_server.context import RequestContext, current_time
 from fhir_server.repository.repository import Repository
 from fhir_server.repository.writing import WriteRules
 from fhir_server.rest.elsewhere import install_problem_details
 from fhir_server.rest.gateway import FhirGateway
+from fhir_server.rest.headers import request_id
 from fhir_server.rest.health import ReadinessCheck, health_blueprint
 from fhir_server.rest.logs import Log, take_over_library_logs
 from fhir_server.search.paging import PageSealer
@@ -62,6 +64,10 @@ class Composition:
             repository, self.settings, self.pages(), caller, request_id, current_time(), language, base_url
         )
 
+    def open_local_context(self, purpose: str, language: str) -> RequestContext:
+        """Return a context for work that comes from the command line of this machine."""
+        return self.open_context(OPEN_CALLER, f"{purpose}-{request_id(None)}", language, self.settings.base_url)
+
     def pages(self) -> PageSealer:
         """Return the sealer of page links, with the key that all workers share."""
         if self._pages is None:
@@ -95,7 +101,7 @@ def build_app(composition: Composition) -> Flask:
     app.config["MAX_CONTENT_LENGTH"] = composition.settings.max_body
     app.register_blueprint(health_blueprint(ReadinessCheck(composition.store)))
     install_problem_details(app, log)
-    gateway = FhirGateway(composition.settings, composition.open_context, log, app.wsgi_app)
+    gateway = FhirGateway(composition.settings, composition.open_context, log, app.wsgi_app)  # type: ignore[arg-type]
     app.wsgi_app = gateway  # type: ignore[method-assign]
     return app
 
@@ -130,4 +136,4 @@ def _make_key(path: Path) -> None:
 def _checked(path: Path, key: bytes) -> bytes:
     if len(key) < _KEY_BYTES:
         raise SettingsError([f"The key in {path.name} is shorter than {_KEY_BYTES} bytes."])
-    return key
+    return hashlib.sha256(key).digest()

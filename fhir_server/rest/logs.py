@@ -78,9 +78,9 @@ class Log:
 class JsonHandler(logging.Handler):
     """Brings the lines of libraries into the same form; texts of exceptions are left out."""
 
-    def __init__(self, log: Log) -> None:
+    def __init__(self, log: Log | None = None) -> None:
         super().__init__(logging.WARNING)
-        self._log = log
+        self._log = log or Log()
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write the record's logger, place and the constant part of its message."""

@@ -4,7 +4,6 @@ Labels are method, route template and status: closed sets, nothing of the reques
 Spec: https://prometheus.io/docs/instrumenting/exposition_formats/
 """
 
-import os
 import re
 from contextlib import suppress
 from pathlib import Path
@@ -17,8 +16,10 @@ from prometheus_client import (
     Gauge,
     Histogram,
     generate_latest,
+    values,
 )
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+from prometheus_client.values import MutexValue
 
 DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
 CONTENT_TYPE = CONTENT_TYPE_LATEST
@@ -64,12 +65,12 @@ def failure() -> None:
 
 def exposition() -> bytes:
     """Return the metrics of all workers as Prometheus reads them."""
-    directory = os.environ.get(DIRECTORY)
-    if not directory:
+    if values.ValueClass is MutexValue:
         return generate_latest(REGISTRY)
-    _forget_the_dead(Path(directory))
     registry = CollectorRegistry()
-    MultiProcessCollector(registry, directory)  # type: ignore[no-untyped-call]
+    # The collector finds the workers' directory by itself, as the library did when it chose its kind of values.
+    collector = MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    _forget_the_dead(Path(collector._path))
     return generate_latest(registry)
 
 

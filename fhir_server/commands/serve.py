@@ -1,0 +1,144 @@
+"""``fhir-server serve``: database, workers and their end, in the right order.
+
+The process that the operator starts keeps the database and watches the workers; it answers no request itself.
+"""
+
+import multiprocessing
+import os
+import shutil
+import socket
+import tempfile
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+from granian.constants import HTTPModes, Interfaces
+from granian.log import LogLevels
+from granian.server import Server
+
+from fhir_server.app import Composition, create_app
+from fhir_server.commands.database import running_database
+from fhir_server.commands.demo import load_demo
+from fhir_server.commands.terminal import CommandFailed, terminal_language
+from fhir_server.errors import Text
+from fhir_server.rest.metrics import DIRECTORY
+from fhir_server.settings import Settings
+
+_READY_SECONDS = 60.0
+_LOGGING: dict[str, Any] = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "handlers": {"json": {"()": "fhir_server.rest.logs.JsonHandler"}},
+    "loggers": {"_granian": {"handlers": ["json"], "level": "ERROR", "propagate": False}},
+}
+
+
+def serve(settings: Settings, *, demo: bool) -> None:
+    """Serve until SIGINT or SIGTERM; running requests are finished, then the database is stopped.
+
+    Raises ``CommandFailed`` when the address is taken or there is no database.
+    """
+    settings = _with_free_port(settings)
+    with running_database(settings) as connected, _metrics_directory():
+        composition = Composition(connected)
+        composition.store()
+        if demo:
+            load_demo(composition, terminal_language())
+        composition.close()
+        threading.Thread(target=_announce, args=(settings, connected, terminal_language()), daemon=True).start()
+        _run(connected)
+
+
+def _run(settings: Settings) -> None:
+    # Workers start afresh: a fork would inherit the locks of the threads that watch over the database here.
+    multiprocessing.set_start_method("spawn", force=True)
+    server = Server(
+        "fhir_server.app:create_app",
+        address=settings.host,
+        port=settings.port,
+        interface=Interfaces.WSGI,
+        workers=settings.workers,
+        blocking_threads=settings.threads,
+        http=HTTPModes.http1,
+        websockets=False,
+        log_level=LogLevels.error,
+        log_dictconfig=_LOGGING,
+        respawn_failed_workers=True,
+        workers_kill_timeout=max(1, int(settings.shutdown_timeout)),
+    )
+    server.serve(target_loader=partial(create_app, settings), wrap_loader=False)
+
+
+def _with_free_port(settings: Settings) -> Settings:
+    """Return the settings with a port that is free now; raises ``CommandFailed`` when the wished one is taken."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.host, settings.port))
+        except OSError as error:
+            raise CommandFailed(
+                Text(
+                    f"Cannot listen on {settings.host}, port {settings.port}: {error.strerror}.",
+                    f"Impossible d’écouter sur {settings.host}, port {settings.port} : {error.strerror}.",
+                )
+            ) from None
+        port = probe.getsockname()[1]
+    if port == settings.port:
+        return settings
+    derived = settings.base_url.replace(f":{settings.port}/fhir", f":{port}/fhir")
+    return replace(settings, port=port, base_url=derived)
+
+
+@contextmanager
+def _metrics_directory() -> Iterator[None]:
+    """Give the workers a directory for their common metrics, empty at first and gone at the end."""
+    directory = Path(tempfile.mkdtemp(prefix="fhir-server-metrics-"))
+    # For the workers' environment alone: in this process the library has already chosen its kind of values.
+    os.putenv(DIRECTORY, str(directory))
+    try:
+        yield
+    finally:
+        os.unsetenv(DIRECTORY)
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _announce(settings: Settings, connected: Settings, language: str) -> None:
+    """Say where everything is, once requests are answered."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)
+    address = f"http://{f'[{host}]' if ':' in host else host}:{settings.port}"
+    until = time.monotonic() + _READY_SECONDS
+    while not _answers(f"{address}/health/ready"):
+        if time.monotonic() > until:
+            return
+        time.sleep(0.05)
+    embedded = settings.mongodb_uri is None
+    data = str(settings.data_directory) if embedded else "FHIR_SERVER_MONGODB_URI"
+    lines = Text(
+        f"\nFHIR                 {settings.base_url}\n"
+        f"CapabilityStatement  {settings.base_url}/metadata\n"
+        f"Data                 {data}\n"
+        f"Health, metrics      {address}/health/ready, {address}/metrics\n"
+        "Ctrl-C stops the server.\n",
+        f"\nFHIR                 {settings.base_url}\n"
+        f"CapabilityStatement  {settings.base_url}/metadata\n"
+        f"Données              {data}\n"
+        f"Santé, métriques     {address}/health/ready, {address}/metrics\n"
+        "Ctrl-C arrête le serveur.\n",
+    )
+    click.echo(lines.in_language(language), err=True)
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=2) as response:
+            return bool(response.status == 200)
+    except OSError:
+        return False
