@@ -14,12 +14,12 @@ from fhir_server.fhir.definitions import artifact, compartment_definitions, stru
 from fhir_server.fhir.fhirpath.expression import compile_expression
 from fhir_server.fhir.reference import local_references
 from fhir_server.search.entries import Entries, Extract
-from fhir_server.search.expressions import cast_of, first_step, steps_of
+from fhir_server.search.expressions import cast_of, element_of, first_step, steps_of
 from fhir_server.search.param_types import date, number, quantity, reference, string, token, uri
 from fhir_server.search.param_types.date import LONG
 from fhir_server.search.parameters import SearchParameter, supported_parameters
 
-Values = Callable[[Mapping[str, Any]], Iterable[tuple[Any, str, Any]]]
+Values = Callable[[dict[str, Any]], Iterable[tuple[Any, str, Any]]]
 
 _COMPARTMENTS = ("Patient", "Encounter", "RelatedPerson", "Practitioner", "Device")
 
@@ -45,7 +45,7 @@ class Plan:
     compartments: tuple[tuple[str, tuple[str, ...]], ...]
 
 
-def to_index(resource: Mapping[str, Any], base_url: str = "") -> dict[str, Any]:
+def to_index(resource: dict[str, Any], base_url: str = "") -> dict[str, Any]:
     """Return the index fields of a resource that carries its id and meta; absent fields have nothing in them.
 
     References under ``base_url`` (without a slash at its end) count as local.
@@ -67,7 +67,7 @@ def to_index(resource: Mapping[str, Any], base_url: str = "") -> dict[str, Any]:
     return _to_fields(resource, plan, entries, base_url or None)
 
 
-def _run(step: Step, resource: Mapping[str, Any], entries: Entries, failures: list[Issue]) -> None:
+def _run(step: Step, resource: dict[str, Any], entries: Entries, failures: list[Issue]) -> None:
     try:
         found = False
         for value, kind, _ in step.values(resource):
@@ -177,8 +177,25 @@ def _plan(resource_type: str, base_url: str) -> Plan:
 
 
 def _step(parameter: SearchParameter, part: str, base_url: str) -> Step:
-    values = compile_expression(part, root_type=parameter.resource_type).values
+    values: Values = compile_expression(part, root_type=parameter.resource_type).values
+    if ".extension(" in part:
+        values = _unwrapped(values)
     return Step(parameter, values, _extractor(parameter, part, base_url), f"{parameter.key}:present")
+
+
+def _unwrapped(values: Values) -> Values:
+    """Some definitions stop at the extension and mean its value."""
+
+    def inner(resource: dict[str, Any]) -> Iterable[tuple[Any, str, Any]]:
+        for value, kind, extras in values(resource):
+            if kind != "Extension":
+                yield value, kind, extras
+                continue
+            for name, (_, code) in structure("Extension").properties.items():
+                if name.startswith("value") and name in value:
+                    yield value[name], code, None
+
+    return inner
 
 
 def _extractor(parameter: SearchParameter, part: str, base_url: str) -> Extract:
@@ -216,15 +233,15 @@ def _properties(resource_type: str, part: str) -> tuple[str, ...] | None:
 
 def _bound_system(resource_type: str, part: str) -> str | None:
     """Return the code system of a code element whose required value set draws on one only."""
-    steps = steps_of(part)
-    current, binding = resource_type, None
-    for name in steps[1:]:
-        element = next((one for one in structure(current).elements if one.name == name), None)
-        if element is None:
-            return None
-        current, binding = element.types[0], element.binding
-    if current != "code" or binding is None or binding.strength != "required":
+    element = element_of(resource_type, part)
+    if (
+        element is None
+        or element.types != ("code",)
+        or element.binding is None
+        or element.binding.strength != "required"
+    ):
         return None
+    binding = element.binding
     return _only_system(binding.value_set.partition("|")[0])
 
 

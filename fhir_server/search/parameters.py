@@ -16,9 +16,8 @@ from fhir_server.fhir.definitions import (
     is_subtype,
     resource_types,
     search_parameter_definitions,
-    structure,
 )
-from fhir_server.search.expressions import split_union, steps_of
+from fhir_server.search.expressions import element_of, elements_of, resolved_type_of, split_union, steps_of
 from fhir_server.search.ranges import PREFIXES
 
 ParameterType = Literal["number", "date", "string", "token", "reference", "composite", "quantity", "uri", "special"]
@@ -144,9 +143,7 @@ def _definitions() -> Mapping[str, tuple[Mapping[str, Any], ...]]:
 
 def _parameter(resource_type: str, definition: Mapping[str, Any], *, primary: bool) -> SearchParameter:
     parts = _parts_for(resource_type, definition)
-    targets = tuple(sorted(definition.get("target", ()))) if definition["type"] == "reference" else ()
-    if "Resource" in targets or (definition["type"] == "reference" and not targets):
-        targets = tuple(sorted(resource_types()))
+    targets = _targets(resource_type, definition, parts) if definition["type"] == "reference" else ()
     return SearchParameter(
         resource_type=resource_type,
         code=definition["code"],
@@ -158,6 +155,32 @@ def _parameter(resource_type: str, definition: Mapping[str, Any], *, primary: bo
         primary=primary,
         patient=definition["type"] == "reference" and _holds_the_patient(resource_type, definition["code"], parts),
     )
+
+
+def _targets(resource_type: str, definition: Mapping[str, Any], parts: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the types that the parameter can point to on this resource type.
+
+    A definition lists those of all its types together (``patient`` of some may be a Group): the elements know better.
+    """
+    declared = set(definition.get("target", ())) or {"Resource"}
+    if "Resource" in declared:
+        declared = set(resource_types())
+    pointed = [_targets_of(resource_type, part) for part in parts]
+    if not pointed or None in pointed:
+        return tuple(sorted(declared))
+    narrowed = declared.intersection(*[set().union(*(one for one in pointed if one is not None))])
+    return tuple(sorted(narrowed or declared))
+
+
+def _targets_of(resource_type: str, part: str) -> frozenset[str] | None:
+    """Return the types that one member of the expression can point to; None when they cannot be told."""
+    only = resolved_type_of(part)
+    if only is not None:
+        return frozenset({only})
+    element = element_of(resource_type, part)
+    if element is None or not element.targets or "Resource" in element.targets:
+        return None
+    return frozenset(element.targets)
 
 
 def _parts_for(resource_type: str, definition: Mapping[str, Any]) -> tuple[str, ...]:
@@ -206,10 +229,5 @@ def _is_single(resource_type: str, parts: tuple[str, ...]) -> bool:
     steps = paths.pop()
     if not steps or steps[0] != resource_type:
         return False
-    current = resource_type
-    for name in steps[1:]:
-        element = next((one for one in structure(current).elements if one.name == name), None)
-        if element is None or element.max != 1:
-            return False
-        current = element.types[0]
-    return True
+    elements = elements_of(resource_type, steps)
+    return elements is not None and all(element.max == 1 for element in elements)

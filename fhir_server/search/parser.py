@@ -273,8 +273,8 @@ def _issue(name: str, error: FhirError) -> list[Issue]:
         replace(
             one,
             text=Text(
-                f"The search parameter {shown} cannot be used: {one.text.en}.",
-                f"Le paramètre de recherche {shown} est inutilisable : {one.text.fr}.",
+                f"The search parameter {shown} cannot be used: {one.text.en.rstrip('.')}.",
+                f"Le paramètre de recherche {shown} est inutilisable : {one.text.fr.rstrip('.')}.",
             ),
             expression=(f"http.{shown}",) if shown != "?" else (),
         )

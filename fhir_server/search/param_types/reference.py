@@ -41,7 +41,8 @@ def build_extractor(parameter: SearchParameter, base_url: str = "") -> Extract:
             _add_text(start, value, home, code, entries)
         elif isinstance(value, Mapping):
             if "resourceType" in value:
-                _add_resource(start, value, entries)
+                if value["resourceType"] in parameter.targets:
+                    _add_resource(start, value, entries)
                 return
             text = value.get("reference")
             if isinstance(text, str):
