@@ -15,7 +15,7 @@ from fhir_server.fhir.json import to_json
 from fhir_server.interactions.operation import operations
 from fhir_server.interactions.request import FhirRequest, FhirResponse
 from fhir_server.interactions.routes import Route
-from fhir_server.search.parameters import search_parameters
+from fhir_server.search.parameters import supported_parameters
 from fhir_server.settings import Settings
 
 _TYPE_INTERACTIONS = (
@@ -90,7 +90,7 @@ def build_capability_statement(settings: Settings, base_url: str, types: list[st
                 "security": {"cors": bool(settings.cors_origins)},
                 "resource": [_resource(settings, kind) for kind in types or sorted(resource_types())],
                 "interaction": [{"code": code} for code in _SYSTEM_INTERACTIONS],
-                "searchParam": [_parameter(each) for each in search_parameters(None)],
+                "searchParam": [_parameter(each) for each in supported_parameters("Resource")],
                 "operation": list(_operations("system", None)),
                 "compartment": [
                     f"http://hl7.org/fhir/CompartmentDefinition/{code.lower()}"
@@ -141,7 +141,7 @@ def _resource(settings: Settings, kind: str) -> dict[str, Any]:
             "local",
             *(["enforced"] if settings.referential_integrity_write else []),
         ],
-        "searchParam": [_parameter(each) for each in search_parameters(kind)],
+        "searchParam": [_parameter(each) for each in supported_parameters(kind)],
         "operation": list(_operations("instance", kind)),
     }
     return {name: value for name, value in declared.items() if value != []}

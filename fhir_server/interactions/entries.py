@@ -35,7 +35,7 @@ def check_bundle(bundle: Resource, limit: int) -> list[dict[str, Any]]:
 
     Raises ``Structure`` with every problem, ``TooCostly`` for more than ``limit`` entries.
     """
-    entries = bundle.get("entry", [])
+    entries: Any = bundle.get("entry", [])
     if isinstance(entries, list):
         if len(entries) > limit:
             text = Text(f"A bundle has {limit} entries at the most", f"Un lot compte au plus {limit} entrées")
@@ -44,7 +44,8 @@ def check_bundle(bundle: Resource, limit: int) -> list[dict[str, Any]]:
         bundle = {**bundle, "entry": hollow} if hollow else bundle
     if issues := check_structure(bundle, expected_type="Bundle"):
         raise Structure(issues)
-    return entries
+    checked: list[dict[str, Any]] = entries
+    return checked
 
 
 def _without_resource(entry: Any) -> Any:

@@ -17,7 +17,7 @@ _FHIR = ("application/fhir+json", "application/fhir+xml")
 
 
 def read(ctx: RequestContext, request: FhirRequest, route: Route) -> FhirResponse:
-    """Return the current version: 200, or 304 when the caller has it; a Binary in its native type unless FHIR is asked."""
+    """Return the current version, or 304 to who has it; a Binary comes in its native type unless FHIR is asked for."""
     assert route.resource_type is not None
     assert route.id is not None
     document = ctx.repository.read(route.resource_type, route.id)

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Sequence
 from urllib.parse import parse_qsl, urlencode
 
 from fhir_server.access.policy import Action, Policy
-from fhir_server.errors import FhirError, Invalid, Issue, PreconditionFailed, Text, join_errors
+from fhir_server.errors import FhirError, Invalid, Issue, PreconditionFailed, Text, TooCostly, join_errors
 from fhir_server.fhir.reference import conditional_references
 from fhir_server.repository.change import Criteria, Proposal
-from fhir_server.search.ast import build_and
+from fhir_server.search.ast import TypeIs, build_and
 from fhir_server.search.compiler import to_filter
 from fhir_server.search.parser import parse_search
 from fhir_server.storage.store import Document, Store
@@ -43,17 +43,23 @@ def parse_criteria(text: str, base_url: str = "") -> Criteria:
 
 
 def find_matches(
-    store: Store, policy: Policy, criteria: Iterable[tuple[Criteria, Action]]
+    store: Store, policy: Policy, criteria: Iterable[tuple[Criteria, Action]], limit: int = 2
 ) -> dict[str, tuple[Document, ...]]:
-    """Return the live matches of each criteria by its key, two at the most: enough to tell none, one and many."""
+    """Return the live matches of each criteria by its key; two are enough to tell none, one and many.
+
+    Raises ``TooCostly`` when a larger ``limit`` is reached: what lies beyond must not be left out in silence.
+    """
     wanted = {one.key: (one, action) for one, action in criteria}
     if not wanted:
         return {}
     filters = [
-        to_filter(build_and([one.tree, policy.filter(one.resource_type, action)])) | {"type": one.resource_type}
+        to_filter(build_and([TypeIs((one.resource_type,)), one.tree, policy.filter(one.resource_type, action)]))
         for one, action in wanted.values()
     ]
-    return {key: tuple(found) for key, found in zip(wanted, store.find_each(filters, 2), strict=True)}
+    found = store.find_each(filters, limit)
+    if limit > 2 and any(len(each) == limit for each in found):
+        raise TooCostly(_TOO_MANY)
+    return {key: tuple(each) for key, each in zip(wanted, found, strict=True)}
 
 
 def conditional_references_of(proposals: Iterable[Proposal], base_url: str) -> dict[str, Criteria]:
@@ -111,3 +117,9 @@ def _unresolved(criteria: Criteria, *, many: bool) -> Issue:
 
 def _place(proposal: Proposal, path: str) -> str:
     return f"{proposal.location}{path[path.index('.') :]}" if proposal.location else path
+
+
+_TOO_MANY = Text(
+    "The criteria match more resources than one request may delete",
+    "Les critères correspondent à plus de ressources qu’une requête ne peut en supprimer",
+)

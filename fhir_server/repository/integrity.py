@@ -28,6 +28,7 @@ def check_targets(
     written: Collection[str],
     deleted: Collection[str],
     known: Mapping[str, Document],
+    base_url: str,
 ) -> None:
     """Raise ``BusinessRule`` with every reference to a resource that will not be there.
 
@@ -37,7 +38,7 @@ def check_targets(
     for location, resource, index in images:
         dead = {target for target in index.get("x", ()) if not _lives(target, written, deleted, known)}
         if dead:
-            issues.extend(_dangling(location, resource, dead))
+            issues.extend(_dangling(location, resource, dead, base_url))
     if issues:
         raise BusinessRule(issues)
 
@@ -49,8 +50,8 @@ def _lives(target: str, written: Collection[str], deleted: Collection[str], know
     return document is not None and not document.deleted and target not in deleted
 
 
-def _dangling(location: str, resource: Mapping[str, Any], dead: set[str]) -> Iterable[Issue]:
-    for reference, path in local_references(resource):
+def _dangling(location: str, resource: Mapping[str, Any], dead: set[str], base_url: str) -> Iterable[Issue]:
+    for reference, path in local_references(resource, base_url):
         if f"{reference.type}/{reference.id}" in dead:
             text = Text(
                 f"The {reference.type} that is referred to does not exist here",

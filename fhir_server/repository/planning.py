@@ -24,9 +24,6 @@ from fhir_server.repository.change import Known, Proposal
 from fhir_server.repository.versions import new_id
 from fhir_server.storage.store import Document
 
-Item = TypeVar("Item")
-Result = TypeVar("Result")
-
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -53,6 +50,10 @@ class Step:
     def deletes(self) -> bool:
         """Whether the step removes its resource."""
         return self.proposal.action == "delete"
+
+
+Item = TypeVar("Item", Proposal, Step)
+Result = TypeVar("Result")
 
 
 def identify_steps(proposals: Sequence[Proposal], known: Known) -> list[Step]:
@@ -83,7 +84,7 @@ def _collect(items: Sequence[Item], work: Callable[[Item], Result]) -> list[Resu
         try:
             results.append(work(item))
         except FhirError as error:
-            location = item.location if isinstance(item, Proposal) else item.proposal.location
+            location = (item.proposal if isinstance(item, Step) else item).location
             failures.append(error.within(location) if location else error)
     if failures:
         raise join_errors(failures)

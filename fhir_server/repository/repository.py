@@ -11,7 +11,8 @@ from fhir_server.repository.change import Criteria, Proposal, Written
 from fhir_server.repository.criteria import build_criteria, find_matches
 from fhir_server.repository.planning import absent, gone
 from fhir_server.repository.writing import Writer, WriteRules
-from fhir_server.search.ast import Everything, build_and
+from fhir_server.search import compiler
+from fhir_server.search.ast import Everything, Node, build_and
 from fhir_server.search.compiler import to_filter
 from fhir_server.storage.store import Document, HistoryQuery, Query, Store
 
@@ -73,16 +74,34 @@ class Repository:
         """Return how many versions ``history`` would list over all its pages, up to the store's bound."""
         return self.store.count_history(self._restrict(query))
 
-    def search(self, query: Query) -> list[Document]:
-        """Return what a compiled query finds; its tree must come from ``restrict``."""
-        return self.store.find(query)
+    def search(self, query: compiler.Query, fields: Sequence[str] = (), *, with_body: bool = True) -> list[Document]:
+        """Return what a compiled query finds, with the index fields named; its tree must come from ``restrict``.
 
-    def restrict(self, resource_type: str | None, tree: Any, action: Action = "search") -> Any:
+        One round trip, or two where the order has two stretches and the first leaves the page short.
+        """
+        found: list[Document] = []
+        part: compiler.Query | None = query
+        while part is not None and len(found) < query.limit:
+            found += self.store.find(
+                Query(
+                    part.filter,
+                    part.sort,
+                    query.limit - len(found),
+                    part.hint,
+                    with_body=with_body,
+                    index_fields=tuple(fields),
+                )
+            )
+            part = part.then
+        return found
+
+    def restrict(self, resource_type: str | None, tree: Node, action: Action = "search") -> Node:
         """Return ``tree`` narrowed to what the caller may see of the type."""
         return build_and([tree, self.policy.filter(resource_type, action)])
 
-    def count(self, filter: Mapping[str, Any], *, accurate: bool) -> int:
-        """Return how many current resources match a filter that was compiled from a restricted tree."""
+    def count(self, tree: Node, *, accurate: bool) -> int:
+        """Return how many current resources a restricted tree matches, exactly or by a cheap estimate."""
+        filter = compiler.to_filter(tree)
         return self.store.count(filter) if accurate else self.store.estimate(filter)
 
     def match(self, criteria: Criteria, action: Action) -> tuple[Document, ...]:

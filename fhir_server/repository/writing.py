@@ -18,7 +18,7 @@ from fhir_server.errors import Conflict, FhirError, Issue, Processing, Structure
 from fhir_server.fhir.json import parse_json
 from fhir_server.fhir.reference import rewrite, split_url
 from fhir_server.repository import criteria as conditions
-from fhir_server.repository.change import Known, Proposal, Resource, Written
+from fhir_server.repository.change import Criteria, Known, Proposal, Resource, Written
 from fhir_server.repository.integrity import check_referrers, check_targets, missing_targets
 from fhir_server.repository.planning import Step, check_conditions, identify_steps, references_of
 from fhir_server.repository.versions import build_body, merge_meta, next_instant
@@ -28,6 +28,7 @@ from fhir_server.validation.structure import check_structure
 
 _PAUSE = 0.002
 _LONGEST_PAUSE = 0.1
+_MOST_DELETED = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,7 @@ class Writer:
                 time.sleep(random.uniform(0, min(_LONGEST_PAUSE, _PAUSE * 2**attempt)))
         raise Conflict(_BUSY)
 
-    def _attempt(self, proposals: Sequence[Proposal], conditional: dict[str, conditions.Criteria]) -> list[Written]:
+    def _attempt(self, proposals: Sequence[Proposal], conditional: dict[str, Criteria]) -> list[Written]:
         guards, matches = self._match(proposals, conditional)
         steps = identify_steps(proposals, Known(matches=matches))
         created = {
@@ -93,14 +94,17 @@ class Writer:
         return _outcomes(proposals, images)
 
     def _match(
-        self, proposals: Sequence[Proposal], conditional: Mapping[str, conditions.Criteria]
+        self, proposals: Sequence[Proposal], conditional: Mapping[str, Criteria]
     ) -> tuple[dict[str, int], dict[str, tuple[Document, ...]]]:
         wanted = [(one.criteria, one.action) for one in proposals if one.criteria is not None]
         guarded = {criteria.key for criteria, action in wanted if action in ("create", "update")}
         # The guards are read first: a match that appears in between then shows as a guard that has moved.
         guards = dict.fromkeys(guarded, 0) | (self.store.guards(guarded) if guarded else {})
         matches = conditions.find_matches(
-            self.store, self.policy, [*wanted, *((one, "refer") for one in conditional.values())]
+            self.store,
+            self.policy,
+            [*wanted, *((one, "refer") for one in conditional.values())],
+            _MOST_DELETED + 1 if any(one.multiple and one.criteria for one in proposals) else 2,
         )
         return guards, matches
 
@@ -110,7 +114,7 @@ class Writer:
         now = self.clock()
         for step in steps:
             try:
-                images.append(build_image(step, mapping, now))
+                images.append(build_image(step, mapping, now, self.base_url))
             except FhirError as error:
                 failures.append(error.within(step.proposal.location) if step.proposal.location else error)
         if failures:
@@ -126,7 +130,7 @@ class Writer:
             if missing:
                 known = {**known, **self.store.get_many(missing, with_body=False)}
             located = [(image.step.proposal.location or "", image.resource, image.index) for image in writes]
-            check_targets(located, written, deleted, known)
+            check_targets(located, written, deleted, known, self.base_url)
         if self.rules.check_referrers and deleted:
             check_referrers(self.store, deleted, {image.step.reference: image.index for image in writes})
 
@@ -144,7 +148,7 @@ def check_resources(proposals: Sequence[Proposal]) -> None:
         raise Structure(issues)
 
 
-def build_image(step: Step, mapping: Mapping[str, str], now: datetime) -> Image:
+def build_image(step: Step, mapping: Mapping[str, str], now: datetime, base_url: str) -> Image:
     """Return the step with its change; one that would change nothing has none."""
     if step.keep:
         return Image(step, None, {}, {})
@@ -160,7 +164,7 @@ def build_image(step: Step, mapping: Mapping[str, str], now: datetime) -> Image:
             meta = merge_meta(meta, parse_json(live.body).get("meta") or {})
         if build_body(resource, live.id, live.version, live.updated, meta) == live.body:
             return Image(replace(step, keep=True), None, {}, {})
-    return _new_version(step, resource, meta, now)
+    return _new_version(step, resource, meta, now, base_url)
 
 
 def _wanted(step: Step) -> Resource:
@@ -176,13 +180,13 @@ def _wanted(step: Step) -> Resource:
     return patched
 
 
-def _new_version(step: Step, resource: Resource, meta: Mapping[str, Any], now: datetime) -> Image:
+def _new_version(step: Step, resource: Resource, meta: Mapping[str, Any], now: datetime, base_url: str) -> Image:
     before = step.before
     version = before.version + 1 if before else 1
     updated = next_instant(now, before.updated if before else None)
     id = step.reference.partition("/")[2]
     body = build_body(resource, id, version, updated, meta)
-    index = to_index({**resource, "id": id, "meta": dict(meta)})
+    index = to_index({**resource, "id": id, "meta": meta}, base_url)
     change = Change(
         step.reference, version - 1, version, step.proposal.method, updated, body, index, step.proposal.position
     )

@@ -1,0 +1,179 @@
+"""search: of a type, of the system, of a compartment, by GET and POST, page by page.
+
+Spec: http://hl7.org/fhir/R4/search.html, http://hl7.org/fhir/R4/http.html#search
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from fhir_server.context import RequestContext
+from fhir_server.errors import Invalid, NotFound, Text
+from fhir_server.fhir.bundle import Body, SearchEntry, build_searchset
+from fhir_server.fhir.definitions import compartment_definitions, is_resource_type
+from fhir_server.fhir.json import parse_json
+from fhir_server.fhir.outcome import to_outcome
+from fhir_server.interactions.request import FhirRequest, FhirResponse
+from fhir_server.interactions.routes import Route
+from fhir_server.search.ast import InCompartment, Node, build_and
+from fhir_server.search.compiler import Keyset, keyset_of, sort_fields, to_query
+from fhir_server.search.paging import PAGE_PARAMETER, page_links, self_link
+from fhir_server.search.parser import Search, parse_search
+from fhir_server.search.shaping import select_elements, summarize
+from fhir_server.storage.store import Document
+
+_ONE_PAGE_PARAMETER = Text("A page link takes no further parameters", "Un lien de page n’admet pas d’autres paramètres")
+_OTHER_PATH = Text("This page link is not valid here", "Ce lien de page n’est pas valable ici")
+
+
+@dataclass(frozen=True, slots=True)
+class _Page:
+    documents: list[Document]
+    previous: Keyset | None
+    next: Keyset | None
+    whole: bool
+    """It is all there is: the first page and the last."""
+
+
+def search(ctx: RequestContext, request: FhirRequest, route: Route) -> FhirResponse:
+    """Return a searchset Bundle. Raises what ``parse_search`` does; a page link that is not good is ``NotFound``."""
+    path = _path(route)
+    parameters, keyset = request.parameters, None
+    token = open_token(parameters)
+    if token is not None:
+        state = ctx.pages.open(token, ctx.caller.key, ctx.repository.policy.digest, ctx.now)
+        if state.path != path:
+            raise NotFound(_OTHER_PATH)
+        parameters, keyset = state.parameters, state.keyset
+    strict = (request.handling or ctx.settings.default_handling) == "strict"
+    kind = _searched_type(route)
+    found = parse_search(kind, parameters, strict=strict, base_url=ctx.repository.base_url, now=ctx.now)
+    tree = ctx.repository.restrict(kind, _within_compartment(found.tree, route))
+    if found.count == 0 or found.summary == "count":
+        return _count_alone(ctx, route, path, found, tree)
+    page = _find_page(ctx, found, tree, keyset)
+    links = page_links(
+        ctx.pages,
+        ctx.base_url,
+        path,
+        found.used,
+        previous=page.previous,
+        next=page.next,
+        caller=ctx.caller.key,
+        policy_hash=ctx.repository.policy.digest,
+        now=ctx.now,
+        lifetime=timedelta(seconds=ctx.settings.page_link_lifetime),
+    )
+    body = build_searchset(
+        _entries(ctx, found, page.documents),
+        links=[(link.relation, link.url) for link in links],
+        total=_total(ctx, found, tree, page),
+        updated=ctx.now,
+    )
+    return FhirResponse(200, body, route=route.template)
+
+
+def open_token(parameters: Sequence[tuple[str, str]]) -> str | None:
+    """Return the token of a page link, ``None`` for a fresh request. Raises ``Invalid`` when more comes with it."""
+    tokens = [value for name, value in parameters if name == PAGE_PARAMETER]
+    if tokens and len(parameters) > 1:
+        raise Invalid(_ONE_PAGE_PARAMETER)
+    return tokens[0] if tokens else None
+
+
+def _path(route: Route) -> str:
+    if route.interaction == "search-compartment":
+        return f"{route.resource_type}/{route.id}/{route.name}"
+    return route.resource_type or ""
+
+
+def _searched_type(route: Route) -> str | None:
+    if route.interaction != "search-compartment":
+        return route.resource_type
+    assert route.resource_type is not None
+    members = compartment_definitions().get(route.resource_type)
+    if members is None:
+        text = Text(f"{route.resource_type} is no compartment", f"{route.resource_type} n’est pas un compartiment")
+        raise NotFound(text)
+    if route.name == "*":
+        return None
+    if not is_resource_type(route.name or "") or not members.get(route.name or ""):
+        raise NotFound(
+            Text(
+                f"The compartment {route.resource_type} holds no such resource type",
+                f"Le compartiment {route.resource_type} ne contient pas ce type de ressource",
+            )
+        )
+    return route.name
+
+
+def _within_compartment(tree: Node, route: Route) -> Node:
+    if route.interaction != "search-compartment":
+        return tree
+    assert route.resource_type is not None
+    assert route.id is not None
+    return build_and([tree, InCompartment(route.resource_type, route.id)])
+
+
+def _count_alone(ctx: RequestContext, route: Route, path: str, found: Search, tree: Node) -> FhirResponse:
+    total = ctx.repository.count(tree, accurate=found.total != "estimate")
+    link = self_link(ctx.base_url, path, found.used)
+    body = build_searchset(_warnings(ctx, found), links=[(link.relation, link.url)], total=total, updated=ctx.now)
+    return FhirResponse(200, body, route=route.template)
+
+
+def _find_page(ctx: RequestContext, found: Search, tree: Node, keyset: Keyset | None) -> _Page:
+    count = min(found.count or ctx.settings.default_count, ctx.settings.max_count)
+    documents = ctx.repository.search(to_query(found, keyset, count, tree), sort_fields(found))
+    more, documents = len(documents) > count, documents[:count]
+    backward = keyset is not None and keyset.backward
+    if backward:
+        documents.reverse()
+    if not documents:
+        return _Page([], None, None, whole=keyset is None)
+    has_previous = more if backward else keyset is not None
+    has_next = True if backward else more
+    return _Page(
+        documents,
+        _keyset(found, documents[0], backward=True) if has_previous else None,
+        _keyset(found, documents[-1], backward=False) if has_next else None,
+        whole=keyset is None and not more,
+    )
+
+
+def _keyset(found: Search, document: Document, *, backward: bool) -> Keyset:
+    return keyset_of(found, document.reference, document.updated, document.index, backward)
+
+
+def _total(ctx: RequestContext, found: Search, tree: Node, page: _Page) -> int | None:
+    """Return the total that was asked for; unasked, only where the page itself shows it."""
+    if found.total == "none":
+        return None
+    if page.whole:
+        return len(page.documents)
+    if found.total is None:
+        return None
+    return ctx.repository.count(tree, accurate=found.total == "accurate")
+
+
+def _entries(ctx: RequestContext, found: Search, documents: Sequence[Document]) -> list[SearchEntry]:
+    base = ctx.base_url
+    shaped = found.elements or found.summary not in (None, "false")
+    entries = [
+        SearchEntry(f"{base}/{document.reference}", _shape(found, document) if shaped else document.body or b"")
+        for document in documents
+    ]
+    return entries + _warnings(ctx, found)
+
+
+def _shape(found: Search, document: Document) -> Body:
+    resource = parse_json(document.body or b"")
+    if found.elements:
+        return select_elements(resource, found.elements, strict=False)
+    return summarize(resource, found.summary or "false")
+
+
+def _warnings(ctx: RequestContext, found: Search) -> list[SearchEntry]:
+    if not found.warnings:
+        return []
+    return [SearchEntry(None, to_outcome(found.warnings, ctx.language), "outcome")]
