@@ -18,6 +18,8 @@ MAX_ISSUES = 100
 _SCHEMA_LOCATION = "http://www.w3.org/2001/XMLSchema-instance schemaLocation"
 _INTEGERS = frozenset({"integer", "positiveInt", "unsignedInt"})
 _INTEGER = re.compile(r"-?(?:0|[1-9][0-9]*)")
+_PRIMITIVE_ATTRIBUTES = frozenset({"value", "id"})
+_NO_ATTRIBUTES: frozenset[str] = frozenset()
 _BOOLEANS = {"true": True, "false": False}
 
 _UNKNOWN_RESOURCE = Text("This is not a resource type of FHIR R4.", "Ceci n’est pas un type de ressource de FHIR R4.")
@@ -111,7 +113,7 @@ def _resource(node: Node, path: str, faults: _Faults, *, is_root: bool = False) 
 
 
 def _inner_resource(node: Node, path: str, faults: _Faults) -> dict[str, Any]:
-    _check_attributes(node, frozenset(), path, faults)
+    _check_attributes(node, _NO_ATTRIBUTES, path, faults)
     if len(node.children) != 1:
         faults.add(_ONE_RESOURCE, path, node)
         return {}
@@ -177,10 +179,10 @@ def _value(node: Node, found: _Property, path: str, faults: _Faults) -> tuple[An
 
 
 def _primitive(node: Node, type_name: str, path: str, faults: _Faults) -> tuple[Any, dict[str, Any] | None]:
-    _check_attributes(node, frozenset({"value", "id"}), path, faults)
+    _check_attributes(node, _PRIMITIVE_ATTRIBUTES, path, faults)
     text = node.attributes.get("value")
     extra = {"id": node.attributes["id"]} if "id" in node.attributes else {}
-    for key, children in _by_name(node).items():
+    for key, children in _by_name(node).items() if node.children else ():
         if key == "extension":
             _take(extra, key, children, _table("Element").properties[key], path, faults)
         else:

@@ -63,9 +63,8 @@ def parse_source(data: bytes) -> Node:
     """Return the root element; raises ``errors.Structure`` for what is malformed, dangerous or too deep."""
     data = data.removeprefix(_BOM)
     declaration = _DECLARATION.match(data)
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")) or (
-        declaration and declaration[1].lower() not in (b"utf-8", b"us-ascii")
-    ):
+    # A NUL is how UTF-16 and UTF-32 show themselves, with or without a mark; expat would follow them.
+    if b"\0" in data or (declaration and declaration[1].lower() not in (b"utf-8", b"us-ascii")):
         raise Structure(_ENCODING)
     try:
         data.decode("utf-8")
@@ -132,10 +131,7 @@ class _Reader:
         """Return the source of the div that ends with the tag at ``end``, or at ``end`` if it is ``<div/>``."""
         start_tag = _START_TAG.match(self._data, self._narrative_start)
         assert start_tag is not None  # expat has just read it
-        if start_tag[0].endswith(b"/>"):
-            end = start_tag.end()
-        else:
-            end = self._data.index(b">", end) + 1
+        end = start_tag.end() if start_tag[0].endswith(b"/>") else self._data.index(b">", end) + 1
         source = self._data[self._narrative_start : end]
         if self._is_self_contained(source):
             return source.decode("utf-8")

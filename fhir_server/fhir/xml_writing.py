@@ -104,7 +104,9 @@ class _Writer:
         for key, member in value.items():
             found = table.get(key) or (table.get(key[1:]) if key[:1] == "_" else None)
             if found is None or (key not in table and not found.primitive):
-                self._fault(_UNKNOWN_ELEMENT, f"{path}.{key}" if _ELEMENT_NAME.fullmatch(key) else path)
+                self._fault(
+                    _UNKNOWN_ELEMENT, f"{path}.{key.removeprefix('_')}" if _ELEMENT_NAME.fullmatch(key) else path
+                )
             elif not found.attribute:
                 names.add(key if key in table else key[1:])
             elif key in table and isinstance(member, str):

@@ -21,7 +21,7 @@ _ELEMENT_NAME = re.compile(r"(?:[A-Z][A-Za-z]{0,63}\.)?[a-z][A-Za-z0-9]{0,63}(?:
 def summarize(resource: dict[str, Any], mode: str) -> dict[str, Any]:
     """Return the resource as ``_summary`` asks, the very same for ``false``.
 
-    ``true``: the elements that R4 marks as summary, and the mandatory ones, at every level; resources within (a
+    ``true``: the elements that R4 marks as summary, mandatory and modifiers, at every level; resources within (a
     Bundle's entries) stay whole. ``text``: narrative and mandatory elements; ``data``: all but the narrative.
     Raises ``errors.Invalid`` for another mode; ``count`` asks for no resource at all.
     """
@@ -114,11 +114,15 @@ def _only(resource: dict[str, Any], keys: Collection[str]) -> dict[str, Any]:
 
 @cache
 def _summary_table(type_name: str) -> dict[str, str]:
-    """Return type codes by JSON property, of what a summary keeps; primitives and resources have none to look into."""
+    """Return type codes by JSON property, of what a summary keeps; what is kept whole has none.
+
+    Modifiers are among it, marked or not: without them the rest would say something else.
+    """
     kept = {}
     for key, (element, code) in definitions.structure(type_name).properties.items():
-        if element.summary or element.min:
-            kept[key] = "" if code == "Resource" or definitions.is_primitive(code) else code
+        if element.summary or element.min or element.modifier:
+            whole = code in ("Resource", "Extension") or definitions.is_primitive(code)
+            kept[key] = "" if whole else code
     return kept
 
 
