@@ -1,9 +1,12 @@
 """Who may import whom: one way down, the driver in one package, Flask at the edge."""
 
 import ast
+import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 FLASK = ("fhir_server/app.py", "fhir_server/portal/", "fhir_server/rest/", "fhir_server/smart/")
@@ -51,3 +54,19 @@ def test_only_the_settings_read_the_environment(modules: dict[str, ast.Module]) 
         return any(ast.unparse(each) in ("os.environ", "os.environb", "os.getenv") for each in ast.walk(module))
 
     assert [path for path, module in modules.items() if reads(module)] == ["fhir_server/settings.py"]
+
+
+def test_every_import_is_declared(root: Path, modules: dict[str, ast.Module]) -> None:
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    requirements = [*project["dependencies"], *project["optional-dependencies"]["embedded"], "werkzeug"]  # Flask's own
+    declared = {re.split(r"[<>=;\[ ]", requirement, maxsplit=1)[0] for requirement in requirements}
+    providers = packages_distributions()
+    undeclared = {
+        name
+        for module in modules.values()
+        for name in imported(module)
+        if name not in sys.stdlib_module_names
+        and name != "fhir_server"
+        and not declared & {each.lower().replace("_", "-") for each in providers.get(name, [])}
+    }
+    assert undeclared == set()
