@@ -7,12 +7,12 @@ Reads: the R4 definitions. Writes: nothing.
 Index fields (``indexer.to_index``), each written and asked by one module of ``param_types`` so that they cannot drift:
 
     t   tokens, whole keys: ``Observation`` (the type itself), ``Observation.code|http://loinc.org|718-7``,
-        ``Observation.code||718-7`` (any system), ``Observation.code|http://loinc.org|`` (any code),
-        ``Observation.code:no-system|718-7``, ``Patient.identifier:of-type|system|code|value``,
-        ``Observation.subject:identifier|system|value``, ``ValueSet.url|http://…``, ``Patient.family:exact|Dupont``,
-        ``Observation.code:present`` (has a value), ``Encounter:long`` (its primary date lasts over a year)
+        ``Observation.code||718-7`` (any system), ``Observation.code|\\-|718-7`` (no system),
+        ``Patient.identifier:of-type|system|code|value``, ``Observation.subject:identifier|system|value``,
+        ``ValueSet.url|http://…``, ``Observation.code:present`` (has a value that leaves no other entry),
+        ``Encounter:long`` (its primary date lasts over a day)
     r   references: ``Observation.subject>Patient/42``, versioned, absolute, canonical with and without version
-    s   strings, normalised: ``Patient.family:dupont``
+    s   strings, normalised: ``Patient.family:dupont``; e the same as written, for ``:exact`` (needs no index)
     d   dates other than the primary one: ``{p, s, e}``, start included, end excluded, milliseconds of UTC
     n   numbers ``{p, lo, hi}``; q quantities ``{p, lo, hi, u, c, n}``: bounds as ``sortable`` texts, u system|code,
         c code, n unit

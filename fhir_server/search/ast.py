@@ -6,6 +6,7 @@ that need the database first (chains, ``_has``, ``:in``) are other nodes, to be 
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 from fhir_server.search.ranges import Bounds
 
@@ -87,9 +88,33 @@ class RefersTo:
 
 
 @dataclass(frozen=True, slots=True)
-class StringStarts:
-    """The field ``s`` holds a key in the half-open range [low, high)."""
+class ExactString:
+    """The field ``e`` holds one of these strings, case and accents included; ``s`` is asked first, for its index."""
 
+    normalised: str
+    exact: str
+
+
+@dataclass(frozen=True, slots=True)
+class DatePresent:
+    """A resource of this type has its primary date."""
+
+    resource_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class EntryPresent:
+    """The field ``d``, ``n`` or ``q`` has an entry with this key."""
+
+    field: Literal["d", "n", "q"]
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class KeyBetween:
+    """The field ``t``, ``r`` or ``s`` holds a key in the half-open range [low, high)."""
+
+    field: Literal["t", "r", "s"]
     low: str
     high: str
 
@@ -155,7 +180,10 @@ Leaf = (
     | ReferenceIs
     | TokenIn
     | RefersTo
-    | StringStarts
+    | KeyBetween
+    | ExactString
+    | DatePresent
+    | EntryPresent
     | DateIs
     | PrimaryDateIs
     | UpdatedIs

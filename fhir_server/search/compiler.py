@@ -14,9 +14,13 @@ from fhir_server.search.ast import (
     And,
     AnyType,
     DateIs,
+    DatePresent,
+    EntryPresent,
     Everything,
+    ExactString,
     HasLabel,
     InCompartment,
+    KeyBetween,
     Node,
     Not,
     Nothing,
@@ -26,13 +30,12 @@ from fhir_server.search.ast import (
     QuantityIs,
     ReferenceIs,
     RefersTo,
-    StringStarts,
     TokenIn,
     TypeIs,
     UpdatedIs,
     build_and,
 )
-from fhir_server.search.param_types import date, number, quantity, reference, special, string, token
+from fhir_server.search.param_types import date, number, presence, quantity, reference, special, string, token
 from fhir_server.search.param_types.date import FIRST, LONG
 from fhir_server.search.parser import Search, SortKey
 from fhir_server.search.ranges import Bounds, Comparison, merge_conditions
@@ -86,8 +89,10 @@ def to_filter(tree: Node) -> dict[str, Any]:
             return token.to_filter(tree)
         case RefersTo():
             return reference.to_filter(tree)
-        case StringStarts():
+        case ExactString():
             return string.to_filter(tree)
+        case KeyBetween() | DatePresent() | EntryPresent():
+            return presence.to_filter(tree)
         case DateIs() | PrimaryDateIs() | UpdatedIs():
             return date.to_filter(tree)
         case NumberIs():
@@ -111,7 +116,7 @@ def to_query(
     query: Query | None = None
     for constraint, sort in reversed(segments):
         filters = [merge_conditions([to_filter(branch), constraint]) for branch in branches]
-        hint = _hint(branches[0], sort, frequency) if len(branches) == 1 else None
+        hint = _hint(branches[0], sort, frequency)
         query = Query(filters[0] if len(filters) == 1 else {"$or": filters}, sort, count + 1, hint, query)
     assert query is not None
     return query
@@ -166,8 +171,8 @@ def _ordered(tree: Node, frequency: Frequency | None) -> Node:
 def _split_long(tree: Node) -> list[Node]:
     """Return two trees in place of one with an open lower end of the primary date, so that ``ds`` is bounded below.
 
-    The end of a date is above X: either its start is above X less a year, or it lasts longer than a year, and such
-    documents are few and marked (``Encounter:long``).
+    The end of a date is above X: either its start is above X less ``LONG``, or it lasts longer than that, and such
+    documents are few and marked (``Encounter:long``). MongoDB merges the two in the order of the index.
     """
     children = tree.children if isinstance(tree, And) else (tree,)
     for child in children:
@@ -178,8 +183,11 @@ def _split_long(tree: Node) -> list[Node]:
             start = Comparison("ds", "$gte", _before(max(ends)))
             short = replace(child, bounds=Bounds((*child.bounds.every, start), child.bounds.some))
             others = [one for one in children if one is not child]
+            bounding = (
+                [] if any(isinstance(one, TokenIn | RefersTo) for one in others) else [TokenIn((child.resource_type,))]
+            )
             return [
-                build_and([*others, short]),
+                build_and([*bounding, *others, short]),
                 build_and([TokenIn((f"{child.resource_type}:long",)), *others, child, _starts_earlier(child, start)]),
             ]
     return [tree]

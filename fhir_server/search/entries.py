@@ -14,12 +14,13 @@ Extract = Callable[[Any, str, "Entries"], None]
 class Entries:
     """Collects what one resource is found by; dictionaries stand for ordered sets."""
 
-    __slots__ = ("d", "n", "primary", "q", "r", "references", "s", "t")
+    __slots__ = ("d", "e", "n", "primary", "q", "r", "references", "s", "t")
 
     def __init__(self) -> None:
         self.t: dict[str, None] = {}
         self.r: dict[str, None] = {}
         self.s: dict[str, None] = {}
+        self.e: dict[str, None] = {}
         self.d: list[dict[str, Any]] = []
         self.n: list[dict[str, Any]] = []
         self.q: list[dict[str, Any]] = []

@@ -10,13 +10,14 @@ from functools import cache
 from typing import Any
 
 from fhir_server.errors import FhirError, Issue, Processing, Text
-from fhir_server.fhir.definitions import artifact, compartment_definitions, structure
+from fhir_server.fhir.definitions import compartment_definitions, structure
 from fhir_server.fhir.fhirpath.expression import compile_expression
 from fhir_server.fhir.reference import local_references
 from fhir_server.search.entries import Entries, Extract
-from fhir_server.search.expressions import cast_of, element_of, first_step, steps_of
+from fhir_server.search.expressions import cast_of, first_step, steps_of
 from fhir_server.search.param_types import date, number, quantity, reference, string, token, uri
 from fhir_server.search.param_types.date import LONG
+from fhir_server.search.param_types.presence import count_entries, present_key
 from fhir_server.search.parameters import SearchParameter, supported_parameters
 
 Values = Callable[[dict[str, Any]], Iterable[tuple[Any, str, Any]]]
@@ -69,12 +70,13 @@ def to_index(resource: dict[str, Any], base_url: str = "") -> dict[str, Any]:
 
 def _run(step: Step, resource: dict[str, Any], entries: Entries, failures: list[Issue]) -> None:
     try:
-        found = False
-        for value, kind, _ in step.values(resource):
-            if value is not None:
-                found = True
-                step.extract(value, kind, entries)
-        if found:
+        values = [(value, kind) for value, kind, _ in step.values(resource) if value is not None]
+        if not values:
+            return
+        before = count_entries(step.parameter, entries)
+        for value, kind in values:
+            step.extract(value, kind, entries)
+        if count_entries(step.parameter, entries) == before:
             entries.t[step.present] = None
     except (FhirError, ValueError, TypeError, AttributeError, KeyError) as error:
         failures.append(_failure(step.parameter, error))
@@ -98,7 +100,7 @@ def _to_fields(resource: Mapping[str, Any], plan: Plan, entries: Entries, base_u
         fields["ds"], fields["de"] = entries.primary
         if entries.primary[1] - entries.primary[0] > LONG:
             entries.t[f"{resource_type}:long"] = None
-    keys = (("t", entries.t), ("r", entries.r), ("s", entries.s))
+    keys = (("t", entries.t), ("r", entries.r), ("s", entries.s), ("e", entries.e))
     fields |= {name: list(found) for name, found in keys if found}
     fields |= {name: found for name, found in (("d", entries.d), ("n", entries.n), ("q", entries.q)) if found}
     compartments = _compartments(own, resource_type, plan, entries)
@@ -180,7 +182,7 @@ def _step(parameter: SearchParameter, part: str, base_url: str) -> Step:
     values: Values = compile_expression(part, root_type=parameter.resource_type).values
     if ".extension(" in part:
         values = _unwrapped(values)
-    return Step(parameter, values, _extractor(parameter, part, base_url), f"{parameter.key}:present")
+    return Step(parameter, values, _extractor(parameter, base_url), present_key(parameter))
 
 
 def _unwrapped(values: Values) -> Values:
@@ -198,10 +200,10 @@ def _unwrapped(values: Values) -> Values:
     return inner
 
 
-def _extractor(parameter: SearchParameter, part: str, base_url: str) -> Extract:
+def _extractor(parameter: SearchParameter, base_url: str) -> Extract:
     match parameter.type:
         case "token":
-            return token.build_extractor(parameter, _bound_system(parameter.resource_type, part))
+            return token.build_extractor(parameter)
         case "reference":
             return reference.build_extractor(parameter, base_url)
         case "string":
@@ -229,24 +231,3 @@ def _properties(resource_type: str, part: str) -> tuple[str, ...] | None:
         for name, (element, code) in structure(resource_type).properties.items()
         if element.name == first and (cast is None or code == cast)
     )
-
-
-def _bound_system(resource_type: str, part: str) -> str | None:
-    """Return the code system of a code element whose required value set draws on one only."""
-    element = element_of(resource_type, part)
-    if (
-        element is None
-        or element.types != ("code",)
-        or element.binding is None
-        or element.binding.strength != "required"
-    ):
-        return None
-    binding = element.binding
-    return _only_system(binding.value_set.partition("|")[0])
-
-
-@cache
-def _only_system(value_set: str) -> str | None:
-    compose = (artifact("ValueSet", value_set) or {}).get("compose", {})
-    systems = {include.get("system") for include in compose.get("include", ())}
-    return systems.pop() if len(systems) == 1 else None

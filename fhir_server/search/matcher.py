@@ -11,9 +11,13 @@ from fhir_server.search.ast import (
     And,
     AnyType,
     DateIs,
+    DatePresent,
+    EntryPresent,
     Everything,
+    ExactString,
     HasLabel,
     InCompartment,
+    KeyBetween,
     Node,
     Not,
     Nothing,
@@ -23,12 +27,11 @@ from fhir_server.search.ast import (
     QuantityIs,
     ReferenceIs,
     RefersTo,
-    StringStarts,
     TokenIn,
     TypeIs,
     UpdatedIs,
 )
-from fhir_server.search.param_types import date, number, quantity, reference, special, string, token
+from fhir_server.search.param_types import date, number, presence, quantity, reference, special, string, token
 
 
 def matches(tree: Node, document: Mapping[str, Any]) -> bool:
@@ -48,8 +51,10 @@ def matches(tree: Node, document: Mapping[str, Any]) -> bool:
             return token.matches(tree, document)
         case RefersTo():
             return reference.matches(tree, document)
-        case StringStarts():
+        case ExactString():
             return string.matches(tree, document)
+        case KeyBetween() | DatePresent() | EntryPresent():
+            return presence.matches(tree, document)
         case DateIs() | PrimaryDateIs() | UpdatedIs():
             return date.matches(tree, document)
         case NumberIs():

@@ -12,12 +12,13 @@ from typing import Any, Literal
 from fhir_server.errors import Text
 from fhir_server.fhir.definitions import (
     artifact,
+    is_primitive,
     is_resource_type,
     is_subtype,
     resource_types,
     search_parameter_definitions,
 )
-from fhir_server.search.expressions import element_of, elements_of, resolved_type_of, split_union, steps_of
+from fhir_server.search.expressions import cast_of, element_of, elements_of, resolved_type_of, split_union, steps_of
 from fhir_server.search.ranges import PREFIXES
 
 ParameterType = Literal["number", "date", "string", "token", "reference", "composite", "quantity", "uri", "special"]
@@ -53,7 +54,8 @@ class SearchParameter:
     ``key`` begins its index entries (``Observation.code``). ``parts`` are those members of the expression's union
     that concern the type. ``refusal`` says why a search by it is refused. ``primary``: it is the type's primary date,
     kept in ``ds`` and ``de``. ``patient``: it has at most one value and a Patient among its targets, so that ``pt``
-    answers for it. ``modifiers`` are those supported, resource types (``:Patient``) aside.
+    answers for it. ``system``: all its values have this code system without writing it, or none if it is empty.
+    ``modifiers`` are those supported, resource types (``:Patient``) aside.
     """
 
     resource_type: str
@@ -65,6 +67,7 @@ class SearchParameter:
     refusal: Text | None
     primary: bool = False
     patient: bool = False
+    system: str | None = None
 
     @property
     def key(self) -> str:
@@ -154,6 +157,7 @@ def _parameter(resource_type: str, definition: Mapping[str, Any], *, primary: bo
         refusal=_refusal(definition["type"], parts),
         primary=primary,
         patient=definition["type"] == "reference" and _holds_the_patient(resource_type, definition["code"], parts),
+        system=_implicit_system(resource_type, parts) if definition["type"] == "token" else None,
     )
 
 
@@ -231,3 +235,29 @@ def _is_single(resource_type: str, parts: tuple[str, ...]) -> bool:
         return False
     elements = elements_of(resource_type, steps)
     return elements is not None and all(element.max == 1 for element in elements)
+
+
+def _implicit_system(resource_type: str, parts: tuple[str, ...]) -> str | None:
+    """Return the code system of codes whose required value set draws on one only; empty where no element has a place
+    for a system; None where elements write their system, or differ.
+    """
+    systems = {_system_of(resource_type, part) for part in parts}
+    return systems.pop() if len(systems) == 1 else None
+
+
+def _system_of(resource_type: str, part: str) -> str | None:
+    element = element_of(resource_type, part)
+    if element is None or cast_of(part) is not None:
+        return None
+    if not all(is_primitive(kind) or kind == "ContactPoint" for kind in element.types):
+        return None
+    if element.types != ("code",) or element.binding is None or element.binding.strength != "required":
+        return ""
+    return _only_system(element.binding.value_set.partition("|")[0])
+
+
+@cache
+def _only_system(value_set: str) -> str:
+    compose = (artifact("ValueSet", value_set) or {}).get("compose", {})
+    systems = {include.get("system") for include in compose.get("include", ())}
+    return (systems.pop() or "") if len(systems) == 1 else ""

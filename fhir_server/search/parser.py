@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from fhir_server.errors import FhirError, Invalid, Issue, NotSupported, Text, TooCostly, Value
 from fhir_server.fhir.definitions import is_resource_type, resource_types
 from fhir_server.search.ast import AnyType, Node, ReferenceIs, RefersTo, TokenIn, TypeIs, build_and, build_not, build_or
-from fhir_server.search.param_types import date, number, quantity, reference, special, string, token, uri
+from fhir_server.search.param_types import date, number, presence, quantity, reference, special, string, token, uri
 from fhir_server.search.parameters import SearchParameter, common_parameter, search_parameter
 from fhir_server.search.results import (
     Shape,
@@ -38,7 +38,6 @@ MAX_LENGTH = 200_000
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,63}", re.ASCII)
 _LATER = frozenset({"_include", "_revinclude", "_contained", "_containedType", "_has", "_list"})
 _EMPTY = Text("an empty value", "une valeur vide")
-_NOT_BOOLEAN = Text(":missing takes true or false", ":missing prend true ou false")
 _UNKNOWN_TYPE = Text("an unknown resource type", "un type de ressource inconnu")
 _REPEATED = Text("it may be given once only", "il ne peut être donné qu’une fois")
 _UNKNOWN = Text("no such search parameter", "aucun paramètre de recherche de ce nom")
@@ -170,7 +169,7 @@ def _condition(name: str, value: str, reading: _Reading) -> Node:
     for parameter in parameters:
         _check_modifier(parameter, modifier)
     if modifier == "missing":
-        return _missing(parameters, value)
+        return presence.parse(parameters, value)
     values = split_escaped(value, ",")
     if len(values) > MAX_VALUES:
         raise TooCostly(Text(f"More than {MAX_VALUES} values.", f"Plus de {MAX_VALUES} valeurs."))
@@ -226,13 +225,6 @@ def _check_modifier(parameter: SearchParameter, modifier: str | None) -> None:
             f"le modificateur {shown} n’est pas pris en charge sur ce paramètre de type {kind}",
         )
     )
-
-
-def _missing(parameters: Sequence[SearchParameter], value: str) -> Node:
-    if value not in ("true", "false"):
-        raise Value(_NOT_BOOLEAN)
-    present = TokenIn(tuple(f"{parameter.key}:present" for parameter in parameters))
-    return build_not(present) if value == "true" else present
 
 
 def _leaf(parameter: SearchParameter, modifier: str | None, value: str, reading: _Reading) -> Node:

@@ -21,8 +21,8 @@ Range = tuple[datetime, datetime]
 
 FIRST = datetime(1, 1, 1, tzinfo=UTC)
 LAST = datetime(9999, 12, 31, 23, 59, 59, 999_000, tzinfo=UTC)
-LONG = timedelta(days=367)
-"""A range longer than any date that is written as one value (a year): only periods are."""
+LONG = timedelta(days=1)
+"""A primary date that lasts longer is marked (``Encounter:long``), so that all others can be looked for by ``ds``."""
 
 _MILLISECOND = timedelta(milliseconds=1)
 _SECOND = timedelta(seconds=1)

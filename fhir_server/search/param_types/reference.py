@@ -11,7 +11,7 @@ from typing import Any
 
 from fhir_server.errors import NotSupported, Text, Value
 from fhir_server.fhir.definitions import is_resource_type
-from fhir_server.search.ast import Node, RefersTo, TokenIn
+from fhir_server.search.ast import Node, RefersTo
 from fhir_server.search.entries import Entries, Extract, bounded
 from fhir_server.search.param_types import token
 from fhir_server.search.parameters import SearchParameter
@@ -60,7 +60,7 @@ def parse(parameter: SearchParameter, modifier: str | None, value: str, base_url
     Raises ``Value``, or ``NotSupported`` for another modifier.
     """
     if modifier == "identifier":
-        return TokenIn((token.pair_key(f"{parameter.key}:identifier", value),))
+        return token.pair_node(f"{parameter.key}:identifier", value)
     if modifier is not None and not is_resource_type(modifier):
         raise NotSupported(Text(f"the modifier :{modifier}", f"le modificateur :{modifier}"))
     if modifier is not None and modifier not in parameter.targets:

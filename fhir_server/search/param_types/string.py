@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from fhir_server.errors import NotSupported, Text, Value
-from fhir_server.search.ast import Node, StringStarts, TokenIn
+from fhir_server.search.ast import ExactString, KeyBetween, Node
 from fhir_server.search.entries import Entries, Extract, bounded
 from fhir_server.search.parameters import SearchParameter
 from fhir_server.search.values import unescape
@@ -39,14 +39,12 @@ _TOO_LONG = Text(
 
 def build_extractor(parameter: SearchParameter) -> Extract:
     """Return the function that adds the normalised and the exact key of each part of one value."""
-    start, exact = f"{parameter.key}:", f"{parameter.key}:exact|"
+    start = f"{parameter.key}:"
 
     def extract(value: Any, kind: str, entries: Entries) -> None:
         for text in _texts(value, kind):
-            normalised = normalise(text)
-            if normalised:
-                entries.s[start + normalised[:LONGEST_TEXT]] = None
-            entries.t[bounded(exact + text)] = None
+            entries.s[start + normalise(text)[:LONGEST_TEXT]] = None
+            entries.e[bounded(start + text)] = None
 
     return extract
 
@@ -54,27 +52,27 @@ def build_extractor(parameter: SearchParameter) -> Extract:
 def parse(parameter: SearchParameter, modifier: str | None, value: str) -> Node:
     """Return the condition of one value. Raises ``Value``, or ``NotSupported`` for another modifier."""
     text = unescape(value)
-    if modifier == "exact":
-        return TokenIn((bounded(f"{parameter.key}:exact|{text}"),))
-    if modifier is not None:
+    if modifier not in (None, "exact"):
         raise NotSupported(Text(f"the modifier :{modifier}", f"le modificateur :{modifier}"))
     normalised = normalise(text)
+    start = f"{parameter.key}:"
+    if modifier == "exact":
+        return ExactString(start + normalised[:LONGEST_TEXT], bounded(start + text))
     if not normalised:
         raise Value(_NOTHING_LEFT)
     if len(normalised) > LONGEST_TEXT:
         raise Value(_TOO_LONG)
-    low = f"{parameter.key}:{normalised}"
-    return StringStarts(low, low + _END)
+    return KeyBetween("s", start + normalised, start + normalised + _END)
 
 
-def to_filter(leaf: StringStarts) -> dict[str, Any]:
-    """Return the leaf as a MongoDB filter: a range of one element, never a regular expression."""
-    return {"s": {"$elemMatch": {"$gte": leaf.low, "$lt": leaf.high}}}
+def to_filter(leaf: ExactString) -> dict[str, Any]:
+    """Return the leaf as a MongoDB filter; ``presence`` does the ranges."""
+    return {"s": leaf.normalised, "e": leaf.exact}
 
 
-def matches(leaf: StringStarts, document: Mapping[str, Any]) -> bool:
-    """Say whether one string of the index document is in the range."""
-    return any(leaf.low <= held < leaf.high for held in document.get("s", ()))
+def matches(leaf: ExactString, document: Mapping[str, Any]) -> bool:
+    """Say whether the index document has the very string."""
+    return leaf.normalised in document.get("s", ()) and leaf.exact in document.get("e", ())
 
 
 def normalise(text: str) -> str:

@@ -10,19 +10,28 @@ from collections.abc import Mapping
 from typing import Any
 
 from fhir_server.errors import NotSupported, Text, Value
-from fhir_server.search.ast import Node, TokenIn
+from fhir_server.search.ast import KeyBetween, Node, Nothing, TokenIn
 from fhir_server.search.entries import Entries, Extract, bounded, escape_system
 from fhir_server.search.parameters import SearchParameter
 from fhir_server.search.values import split_escaped, unescape
+
+_NO_SYSTEM = "\\-"
+"""In the place of a system; no escaped one looks like it."""
 
 _PAIR = Text("a token is code, |code, system| or system|code", "un jeton s’écrit code, |code, system| ou system|code")
 _TRIPLE = Text(":of-type takes system|code|value", ":of-type prend system|code|value")
 
 
-def build_extractor(parameter: SearchParameter, system: str | None = None) -> Extract:
-    """Return the function that adds the keys of one value; ``system`` is that of the element's bound code."""
+def build_extractor(parameter: SearchParameter) -> Extract:
+    """Return the function that adds the keys of one value."""
     key = parameter.key
     of_type = f"{key}:of-type"
+
+    def add(code: str | None, tokens: dict[str, None]) -> None:
+        if parameter.system is None:
+            add_pair(key, None, code, tokens)
+        elif code:
+            tokens[bounded(f"{key}||{code.casefold()}")] = None
 
     def extract(value: Any, kind: str, entries: Entries) -> None:
         tokens = entries.t
@@ -35,11 +44,11 @@ def build_extractor(parameter: SearchParameter, system: str | None = None) -> Ex
             add_pair(key, value.get("system"), value.get("value"), tokens)
             _add_typed_identifier(of_type, value, tokens)
         elif kind == "ContactPoint":
-            add_pair(key, None, value.get("value"), tokens)
+            add(value.get("value"), tokens)
         elif isinstance(value, bool):
-            add_pair(key, None, "true" if value else "false", tokens)
+            add("true" if value else "false", tokens)
         elif not isinstance(value, Mapping):
-            add_pair(key, system, str(value), tokens)
+            add(str(value), tokens)
 
     return extract
 
@@ -48,7 +57,7 @@ def parse(parameter: SearchParameter, modifier: str | None, value: str) -> Node:
     """Return the condition of one value. Raises ``Value``, or ``NotSupported`` for another modifier."""
     match modifier:
         case None:
-            return TokenIn((pair_key(parameter.key, value),))
+            return pair_node(parameter.key, value, parameter.system)
         case "of-type":
             return TokenIn((_typed_key(parameter.key, value),))
         case _:
@@ -67,29 +76,37 @@ def matches(leaf: TokenIn, document: Mapping[str, Any]) -> bool:
 
 
 def add_pair(key: str, system: str | None, code: str | None, tokens: dict[str, None]) -> None:
-    """Add the keys by which a system and code are found: both, either alone, and that there is no system."""
+    """Add the keys by which a system and code are found: both or "no system" and the code, and the code alone."""
     folded = code.casefold() if code else ""
     if system:
-        start = f"{key}|{escape_system(system)}|"
-        tokens[bounded(start)] = None
-        if folded:
-            tokens[bounded(start + folded)] = None
+        tokens[bounded(f"{key}|{escape_system(system)}|{folded}")] = None
     elif folded:
-        tokens[bounded(f"{key}:no-system|{folded}")] = None
+        tokens[bounded(f"{key}|{_NO_SYSTEM}|{folded}")] = None
     if folded:
         tokens[bounded(f"{key}||{folded}")] = None
 
 
-def pair_key(key: str, value: str) -> str:
-    """Return the key that a query value asks for. Raises ``Value``."""
+def pair_node(key: str, value: str, implicit: str | None = None) -> Node:
+    """Return the condition that a query value states. Raises ``Value``.
+
+    ``implicit`` is the one system that all elements of the parameter have without writing it, empty for none.
+    """
     parts = [unescape(part) for part in split_escaped(value, "|")]
     match parts:
         case [code] if code:
-            return bounded(f"{key}||{code.casefold()}")
+            return TokenIn((bounded(f"{key}||{code.casefold()}"),))
+        case [system, code] if code and system == implicit:
+            return TokenIn((bounded(f"{key}||{code.casefold()}"),))
+        case [system, code] if (system or code) and implicit is not None:
+            # "system|" alone means whatever has a value.
+            return KeyBetween("t", f"{key}|", f"{key}}}") if system == implicit else Nothing()
         case ["", code] if code:
-            return bounded(f"{key}:no-system|{code.casefold()}")
+            return TokenIn((bounded(f"{key}|{_NO_SYSTEM}|{code.casefold()}"),))
+        case [system, ""] if system:
+            start = f"{key}|{escape_system(system)}"
+            return KeyBetween("t", f"{start}|", f"{start}}}")
         case [system, code] if system:
-            return bounded(f"{key}|{escape_system(system)}|{code.casefold()}")
+            return TokenIn((bounded(f"{key}|{escape_system(system)}|{code.casefold()}"),))
         case _:
             raise Value(_PAIR)
 
