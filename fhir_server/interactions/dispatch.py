@@ -15,6 +15,7 @@ from fhir_server.interactions.request import FhirRequest, FhirResponse
 from fhir_server.interactions.routes import Route, match_route
 from fhir_server.interactions.search import search
 from fhir_server.interactions.vread import vread
+from fhir_server.validation.structure import require_structure
 
 Handler = Callable[[RequestContext, FhirRequest, Route], FhirResponse]
 
@@ -45,6 +46,8 @@ def _operation(ctx: RequestContext, request: FhirRequest, route: Route) -> FhirR
             Text(f"${found.code} is called by {listed}", f"${found.code} s’appelle par {listed}"),
             headers={"Allow": listed},
         )
+    if request.resource is not None:
+        require_structure(request.resource)
     return found.handler(ctx, request, route)
 
 

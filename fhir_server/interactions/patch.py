@@ -15,6 +15,7 @@ from fhir_server.interactions.conditional import criteria_of
 from fhir_server.interactions.request import FhirRequest
 from fhir_server.interactions.routes import Route
 from fhir_server.repository.change import Proposal, Resource
+from fhir_server.validation.structure import require_structure
 
 JSON_PATCH = "application/json-patch+json"
 XML_PATCH = "application/xml-patch+xml"
@@ -48,6 +49,7 @@ def _patch_of(request: FhirRequest) -> Callable[[Resource], Resource]:
             ),
             expression="resourceType",
         )
+    require_structure(resource)
     return partial(_flip(apply_fhirpath_patch), resource)
 
 

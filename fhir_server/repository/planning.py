@@ -22,7 +22,7 @@ from fhir_server.errors import (
 )
 from fhir_server.repository.change import Known, Proposal
 from fhir_server.repository.versions import new_id
-from fhir_server.storage.store import Document
+from fhir_server.storage.store import Document, VersionConflict
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Step:
 
     ``before`` is its present version, deleted ones included. ``keep`` says that what is there, or what an earlier
     step of the plan creates, already answers the proposal; ``fresh`` that the reference has just been made up;
-    ``guarded`` that the step creates what its criteria did not find.
+    ``guarded`` that the step creates what its criteria did not find, ``matched`` that they found it.
     """
 
     proposal: Proposal
@@ -40,6 +40,7 @@ class Step:
     keep: bool = False
     fresh: bool = False
     guarded: bool = False
+    matched: bool = False
 
     @property
     def live(self) -> Document | None:
@@ -70,9 +71,12 @@ def identify_steps(proposals: Sequence[Proposal], known: Known) -> list[Step]:
 def check_conditions(steps: Sequence[Step], known: Known, *, update_as_create: bool) -> list[Step]:
     """Return the steps with their present versions, once every ``If-Match`` and state that they ask for holds.
 
-    Raises ``PreconditionFailed``, ``NotFound``, ``Deleted`` or ``MethodNotAllowed`` with the issues of every step.
+    Raises ``PreconditionFailed``, ``NotFound``, ``Deleted`` or ``MethodNotAllowed`` with the issues of every step,
+    ``VersionConflict`` when a match has been deleted in the meantime.
     """
-    found = [step if step.keep else replace(step, before=known.documents.get(step.reference)) for step in steps]
+    found = [replace(step, before=known.documents.get(step.reference)) for step in steps]
+    if any(step.matched and step.live is None for step in found):
+        raise VersionConflict  # what the criteria matched a moment ago is gone: match again
     _collect(found, lambda step: _check(step, update_as_create))
     return found
 
@@ -106,14 +110,14 @@ def _identify(proposal: Proposal, known: Known, created: dict[str, str]) -> list
         case "patch":
             if not matches:
                 raise NotFound(_none(proposal.resource_type))
-            return [Step(proposal, matches[0].reference)]
+            return [Step(proposal, matches[0].reference, matched=True)]
         case "delete":
             return [Step(proposal, match.reference) for match in matches]
 
 
 def _create_unless_matched(proposal: Proposal, matches: Sequence[Document], created: dict[str, str]) -> Step:
     if matches:
-        return Step(proposal, matches[0].reference, matches[0], keep=True)
+        return Step(proposal, matches[0].reference, keep=True, matched=True)
     assert proposal.criteria is not None
     twin = created.get(proposal.criteria.key)
     if twin is not None:
@@ -134,7 +138,7 @@ def _update_match(proposal: Proposal, matches: Sequence[Document]) -> Step:
             "L’identifiant de la ressource n’est pas celui de la seule ressource qui répond aux critères",
         )
         raise Invalid(text, expression=f"{proposal.resource_type}.id")
-    return Step(proposal, matches[0].reference)
+    return Step(proposal, matches[0].reference, matched=True)
 
 
 def _check_identities(steps: Sequence[Step]) -> None:
@@ -190,7 +194,8 @@ def _check_patchable(step: Step) -> None:
 
 def references_of(steps: Iterable[Step]) -> set[str]:
     """Return the references whose present versions must be fetched before the conditions can be checked."""
-    return {step.reference for step in steps if not step.keep and not step.fresh}
+    made_up = {step.reference for step in steps if step.fresh}
+    return {step.reference for step in steps} - made_up
 
 
 def absent(resource_type: str) -> Text:

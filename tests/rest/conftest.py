@@ -1,0 +1,94 @@
+"""The real application on a real mongod, called through Flask's test client; one database for each test."""
+
+import itertools
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+
+from fhir_server.app import Composition, build_app
+from fhir_server.settings import Settings
+from fhir_server.storage.embedded import EmbeddedMongod
+from tests.rest.fhir import Fhir
+
+MakeClient = Callable[..., FlaskClient]
+
+_numbers = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def mongod(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedMongod]:
+    """A running mongod for the tests of one process."""
+    with EmbeddedMongod(tmp_path_factory.mktemp("mongod"), cache_size=2**28) as running:
+        yield running
+
+
+@pytest.fixture
+def make_composition(mongod: EmbeddedMongod, tmp_path: Path) -> Iterator[Callable[..., Composition]]:
+    """Return a function that wires the server with some settings, on the test's own database."""
+    database = f"r{os.getpid()}-{next(_numbers)}"
+    made: list[Composition] = []
+
+    def make(**given: Any) -> Composition:
+        fixed = {"mongodb_uri": mongod.uri, "database": database, "data_directory": tmp_path}
+        made.append(Composition(Settings.from_environment({}, **fixed, **given)))
+        return made[-1]
+
+    yield make
+    if made:
+        made[0].store().connection.client.drop_database(database)
+    for composition in made:
+        composition.close()
+
+
+@pytest.fixture
+def composition(make_composition: Callable[..., Composition]) -> Composition:
+    """The parts of a server with default settings."""
+    return make_composition()
+
+
+@pytest.fixture
+def make_client(make_composition: Callable[..., Composition]) -> MakeClient:
+    """Return a function that gives a client of a server with some settings."""
+    return lambda **given: build_app(make_composition(**given)).test_client()
+
+
+@pytest.fixture
+def fhir_with(make_composition: Callable[..., Composition]) -> Callable[..., Fhir]:
+    """Return a function that gives a FHIR client of a server with some settings."""
+    return lambda **given: Fhir(build_app(make_composition(**given)))
+
+
+@pytest.fixture
+def fhir(fhir_with: Callable[..., Fhir]) -> Fhir:
+    """A FHIR client of a server with default settings."""
+    return fhir_with()
+
+
+@pytest.fixture
+def client(make_client: MakeClient) -> FlaskClient:
+    """A client of a server with default settings."""
+    return make_client()
+
+
+@pytest.fixture
+def patient(client: FlaskClient) -> str:
+    """The address of a patient that is there: ``/fhir/Patient/p1``, version 1."""
+    resource = {"resourceType": "Patient", "id": "p1", "name": [{"family": "Dupont"}], "birthDate": "1979-03-28"}
+    assert client.put("/fhir/Patient/p1", json=resource, content_type="application/fhir+json").status_code == 201
+    return "/fhir/Patient/p1"
+
+
+@pytest.fixture
+def fhir_with(make_composition: Callable[..., Composition]) -> Callable[..., Fhir]:
+    """Return a function that gives a FHIR client of a server with some settings."""
+    return lambda **given: Fhir(build_app(make_composition(**given)))
+
+
+@pytest.fixture
+def fhir(fhir_with: Callable[..., Fhir]) -> Fhir:
+    """A FHIR client of a server with default settings."""
+    return fhir_with()
