@@ -1,6 +1,7 @@
 """The index entries of one resource while they are collected, and the keys they are made of."""
 
 from collections.abc import Callable
+from datetime import datetime
 from hashlib import sha256
 from typing import Any
 
@@ -21,10 +22,10 @@ class Entries:
         self.r: dict[str, None] = {}
         self.s: dict[str, None] = {}
         self.e: dict[str, None] = {}
-        self.d: list[dict[str, Any]] = []
-        self.n: list[dict[str, Any]] = []
-        self.q: list[dict[str, Any]] = []
-        self.primary: tuple[Any, Any] | None = None
+        self.d: dict[tuple[str, datetime, datetime], None] = {}
+        self.n: dict[tuple[str, str, str], None] = {}
+        self.q: dict[tuple[str, str, str, str | None, str | None, str | None], None] = {}
+        self.primary: tuple[datetime, datetime] | None = None
         self.references: dict[str, list[str]] = {}
         """Local targets (``Patient/42``) by the code of the parameter: compartments and ``pt`` come of them."""
 

@@ -102,7 +102,12 @@ def _to_fields(resource: Mapping[str, Any], plan: Plan, entries: Entries, base_u
             entries.t[f"{resource_type}:long"] = None
     keys = (("t", entries.t), ("r", entries.r), ("s", entries.s), ("e", entries.e))
     fields |= {name: list(found) for name, found in keys if found}
-    fields |= {name: found for name, found in (("d", entries.d), ("n", entries.n), ("q", entries.q)) if found}
+    if entries.d:
+        fields["d"] = [{"p": key, "s": start, "e": end} for key, start, end in entries.d]
+    if entries.n:
+        fields["n"] = [{"p": key, "lo": low, "hi": high} for key, low, high in entries.n]
+    if entries.q:
+        fields["q"] = [_quantity(entry) for entry in entries.q]
     compartments = _compartments(own, resource_type, plan, entries)
     if compartments:
         fields["c"] = compartments
@@ -116,6 +121,10 @@ def _to_fields(resource: Mapping[str, Any], plan: Plan, entries: Entries, base_u
     if references:
         fields["x"] = references
     return fields
+
+
+def _quantity(entry: tuple[str | None, ...]) -> dict[str, str]:
+    return {name: text for name, text in zip(("p", "lo", "hi", "u", "c", "n"), entry, strict=True) if text is not None}
 
 
 def _compartments(own: str | None, resource_type: str, plan: Plan, entries: Entries) -> list[str]:

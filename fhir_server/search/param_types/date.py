@@ -40,9 +40,7 @@ def build_extractor(parameter: SearchParameter) -> Extract:
         if primary:
             entries.primary = found
         else:
-            entry = {"p": key, "s": found[0], "e": found[1]}
-            if entry not in entries.d:
-                entries.d.append(entry)
+            entries.d[key, found[0], found[1]] = None
 
     return extract
 

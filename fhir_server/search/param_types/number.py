@@ -30,9 +30,7 @@ def build_extractor(parameter: SearchParameter) -> Extract:
     def extract(value: Any, kind: str, entries: Entries) -> None:
         found = range_of(value, kind)
         if found is not None:
-            entry = {"p": key, "lo": found[0], "hi": found[1]}
-            if entry not in entries.n:
-                entries.n.append(entry)
+            entries.n[key, found[0], found[1]] = None
 
     return extract
 

@@ -30,9 +30,7 @@ def build_extractor(parameter: SearchParameter) -> Extract:
         found = _bounds_of(value, kind)
         if found is None:
             return
-        entry = {"p": key, "lo": found[0], "hi": found[1], **_unit_of(value, kind)}
-        if entry not in entries.q:
-            entries.q.append(entry)
+        entries.q[key, found[0], found[1], *_unit_of(value, kind)] = None
 
     return extract
 
@@ -95,22 +93,16 @@ def _bounds_of(value: Any, kind: str) -> tuple[str, str] | None:
             return exact, exact
 
 
-def _unit_of(value: Any, kind: str) -> dict[str, str]:
-    """Return the unit's fields; of a Range that of its lower end, or of its upper one."""
+def _unit_of(value: Any, kind: str) -> tuple[str | None, str | None, str | None]:
+    """Return system|code, code and unit; of a Range those of its lower end, or of its upper one."""
     if not isinstance(value, Mapping):
-        return {}
+        return None, None, None
     if kind == "Range":
         return _unit_of(value.get("low") or value.get("high"), "Quantity")
     if kind == "SampledData":
         return _unit_of(value.get("origin"), "Quantity")
     if kind == "Money":
         currency = value.get("currency")
-        return {"u": f"{_CURRENCIES}|{currency}", "c": currency} if currency else {}
-    fields = {}
+        return (f"{_CURRENCIES}|{currency}", currency, None) if currency else (None, None, None)
     code, unit = value.get("code"), value.get("unit")
-    if code:
-        fields["c"] = code
-        fields["u"] = f"{value.get('system', '')}|{code}"
-    if unit:
-        fields["n"] = unit
-    return fields
+    return (f"{value.get('system', '')}|{code}" if code else None), code, unit
