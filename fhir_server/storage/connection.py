@@ -18,6 +18,7 @@ from pymongo.errors import (
     PyMongoError,
     WaitQueueTimeoutError,
 )
+from pymongo.monitoring import CommandFailedEvent, CommandListener, CommandStartedEvent, CommandSucceededEvent
 from pymongo.uri_parser import parse_uri
 
 from fhir_server.errors import Text, Timeout
@@ -34,6 +35,7 @@ _UNAVAILABLE_CODES = frozenset({6, 7, 89, 91, 189, 262, 9001, 10058, 10107, 1160
 _TOO_SLOW = 50
 
 Client = MongoClient[dict[str, Any]]
+Database = pymongo.database.Database[dict[str, Any]]
 T = TypeVar("T")
 
 
@@ -61,14 +63,17 @@ class Reader(Protocol):
 class Connection:
     """One database reached through one URI. Nothing is opened before the first use in this process."""
 
-    def __init__(self, uri: str, database: str, *, driver_reads: bool = False) -> None:
+    def __init__(
+        self, uri: str, database: str, *, driver_reads: bool = False, listener: Callable[[str], None] | None = None
+    ) -> None:
+        self._listeners = [] if listener is None else [_Listener(listener)]
         self._uri = uri
         self._name = database
         self._lock = threading.Lock()
         self._client: Client | None = None
         self._process = 0
         path = None if driver_reads else local_socket(uri)
-        self.reader: Reader = _DriverReader(self) if path is None else WireReader(path, database)
+        self.reader: Reader = _DriverReader(self) if path is None else WireReader(path, database, listener=listener)
 
     @property
     def client(self) -> Client:
@@ -80,9 +85,15 @@ class Connection:
         return self._client
 
     @property
-    def database(self) -> pymongo.database.Database[dict[str, Any]]:
+    def database(self) -> Database:
         """The database, writing majority and journaled."""
         return self.client.get_database(self._name, codec_options=CODEC, write_concern=MAJORITY)
+
+    @contextmanager
+    def administration(self) -> Iterator[Database]:
+        """The database through a client of its own that waits as long as an index takes to build."""
+        with MongoClient[dict[str, Any]](self._uri, appname="fhir-server", serverSelectionTimeoutMS=5_000) as client:
+            yield client.get_database(self._name, codec_options=CODEC, write_concern=MAJORITY)
 
     def status(self) -> StoreStatus:
         """Return what the deployment is and whether it works now; within about two seconds, never raising."""
@@ -123,9 +134,28 @@ class Connection:
             maxPoolSize=200,
             serverSelectionTimeoutMS=5_000,
             connectTimeoutMS=5_000,
+            socketTimeoutMS=60_000,  # a database that says nothing must not hold a request for ever
+            event_listeners=self._listeners,
             retryReads=True,
             retryWrites=True,
         )
+
+
+class _Listener(CommandListener):
+    """Tells the names of the driver's commands, but for what it does by itself."""
+
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        self._tell = tell
+
+    def started(self, event: CommandStartedEvent) -> None:
+        if event.command_name != "endSessions":
+            self._tell(event.command_name)
+
+    def succeeded(self, event: CommandSucceededEvent) -> None:
+        """Nothing to tell."""
+
+    def failed(self, event: CommandFailedEvent) -> None:
+        """Nothing to tell."""
 
 
 class _DriverReader:

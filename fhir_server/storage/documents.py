@@ -1,8 +1,9 @@
 """The stored shape of a resource version, both ways: what ``resources``, ``history`` and ``outbox`` hold.
 
 A current document is ``{_id, type, version, updated, deleted, method, body, **index}``; a tombstone has neither
-``type`` nor index fields, so no search can meet it. A history document is keyed ``Type/id/0000000002`` (the version) and keeps of the
-index only what a policy asks about. A large body is a file of ``binaries`` and ``file`` names it in both.
+``type`` nor index fields, so no search can meet it. A history document is keyed ``Type/id/0000000002``, the version
+last, and keeps of the index only what a policy asks about. A large body is a file of ``binaries``; ``file`` names it in
+both.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -66,10 +67,14 @@ def to_version_key(reference: str, version: int) -> str:
 def to_outbox(changes: Sequence[Change], now: datetime) -> list[RawBSONDocument]:
     """Return the plan's outbox documents: one, however many changes (a further one per 20,000)."""
     return [
-        _to_bson({
-            "at": now,
-            "changes": [[c.reference, c.version, c.method, c.updated] for c in changes[start : start + OUTBOX_CHANGES]],
-        })
+        _to_bson(
+            {
+                "at": now,
+                "changes": [
+                    [c.reference, c.version, c.method, c.updated] for c in changes[start : start + OUTBOX_CHANGES]
+                ],
+            }
+        )
         for start in range(0, len(changes), OUTBOX_CHANGES)
     ]
 

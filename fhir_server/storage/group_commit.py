@@ -78,6 +78,10 @@ class GroupCommit:
         except Exception as failure:
             if len(group) == 1:
                 order, error = _DONE, failure
+        except BaseException:
+            # This thread was told to end; whether it had committed is not known here.
+            order, error = _DONE, StoreUnavailable("The commit was interrupted.")
+            raise
         finally:
             self._pass_on()
             own.order, own.error = order, error

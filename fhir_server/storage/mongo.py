@@ -4,7 +4,7 @@ Reads are majority reads: nobody sees what a crash or failover could take back. 
 concurrent callers of this process.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -27,7 +27,8 @@ class MongoStore:
     """One database of one deployment; made cheaply, connected at the first use in each process.
 
     ``large_body``: bodies of more bytes go to GridFS. ``read_milliseconds``: longest time of one read on a request's
-    path. ``commit_seconds``: how long a commit may be tried. ``driver_reads`` keeps reads off the direct socket.
+    path. ``commit_seconds``: how long a commit may be tried. ``driver_reads`` keeps reads off the direct socket;
+    ``listener`` is told the name of every command sent (its own housekeeping excepted).
     """
 
     def __init__(
@@ -39,8 +40,9 @@ class MongoStore:
         read_milliseconds: int = 30_000,
         commit_seconds: float = 20.0,
         driver_reads: bool = False,
+        listener: Callable[[str], None] | None = None,
     ) -> None:
-        self.connection = Connection(uri, database, driver_reads=driver_reads)
+        self.connection = Connection(uri, database, driver_reads=driver_reads, listener=listener)
         self._large_body = large_body
         self._milliseconds = read_milliseconds
         self._binaries = Binaries(self.connection)
@@ -54,9 +56,9 @@ class MongoStore:
         Raises ``UnsuitableDatabase`` (standalone, too old) or ``StoreUnavailable``.
         """
         self.connection.check_suitable()
-        with translated():
-            indexes.ensure_indexes(self.connection.database)
-            migrate(self.connection.database)
+        with translated(), self.connection.administration() as database:
+            indexes.ensure_indexes(database)
+            migrate(database)
 
     def get(self, reference: str) -> Document | None:
         """Return the current version, deleted ones included, or ``None``. One round trip."""
@@ -111,12 +113,14 @@ class MongoStore:
         wanted = list(keys)
         if not wanted:
             return {}
-        found = self._documents({
-            "find": "guards",
-            "filter": {"_id": {"$in": wanted}},
-            "batchSize": len(wanted) + 1,
-            "readConcern": READ_CONCERN,
-        })
+        found = self._documents(
+            {
+                "find": "guards",
+                "filter": {"_id": {"$in": wanted}},
+                "batchSize": len(wanted) + 1,
+                "readConcern": READ_CONCERN,
+            }
+        )
         return {guard["_id"]: guard["n"] for guard in found}
 
     def count(self, filter: Mapping[str, Any], limit: int = 0) -> int:
@@ -131,12 +135,14 @@ class MongoStore:
         if exact < _ESTIMATE_EXACTLY:
             return exact
         total = int(self._run({"count": "resources"})["n"])
-        found = self._documents({
-            "aggregate": "resources",
-            "pipeline": [{"$sample": {"size": _SAMPLE}}, {"$match": commands.to_living(filter)}, {"$count": "n"}],
-            "cursor": {},
-            "maxTimeMS": self._milliseconds,
-        })
+        found = self._documents(
+            {
+                "aggregate": "resources",
+                "pipeline": [{"$sample": {"size": _SAMPLE}}, {"$match": commands.to_living(filter)}, {"$count": "n"}],
+                "cursor": {},
+                "maxTimeMS": self._milliseconds,
+            }
+        )
         share = found[0]["n"] / _SAMPLE if found else 0
         return max(exact, round(total * share))
 
@@ -181,12 +187,14 @@ class MongoStore:
 
     def counts(self) -> dict[str, int]:
         """Return the number of current resources by type."""
-        found = self._documents({
-            "aggregate": "resources",
-            "pipeline": [{"$match": {"type": {"$gt": ""}}}, {"$group": {"_id": "$type", "n": {"$sum": 1}}}],
-            "cursor": {},
-            "hint": "type_id",
-        })
+        found = self._documents(
+            {
+                "aggregate": "resources",
+                "pipeline": [{"$match": {"type": {"$gt": ""}}}, {"$group": {"_id": "$type", "n": {"$sum": 1}}}],
+                "cursor": {},
+                "hint": "type_id",
+            }
+        )
         return {group["_id"]: group["n"] for group in sorted(found, key=lambda group: str(group["_id"]))}
 
     def iterate(self, query: Query) -> Iterator[Document]:

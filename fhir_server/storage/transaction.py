@@ -19,13 +19,17 @@ from pymongo.client_session import ClientSession
 from pymongo.errors import OperationFailure, PyMongoError
 from pymongo.read_concern import ReadConcern
 
+from fhir_server.errors import Text, TooLong
 from fhir_server.storage.connection import MAJORITY, Connection, is_unavailable, translate
 from fhir_server.storage.documents import CODEC, Encoded, to_outbox
 from fhir_server.storage.store import Guard, Plan, StoreUnavailable, VersionConflict
 
-_MESSAGE_LIMIT = 40 * 1024 * 1024
+_MESSAGE_LIMIT = 15 * 1024 * 1024
 _COMMAND_LIMIT = 50_000
 _DUPLICATE_KEY = 11000
+_WRITE_CONFLICT = 112
+_TOO_LARGE_FOR_CACHE = 388
+_UNKNOWN = "UnknownTransactionCommitResult"
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.002, 0.25
 
 Session = ClientSession
@@ -82,6 +86,8 @@ class Transactions:
                 self._check_conflict(works, final=attempt > 20)
                 failure: Exception = lost
             except PyMongoError as error:
+                if error.has_error_label(_UNKNOWN):
+                    raise StoreUnavailable("The database did not tell whether it has committed.") from error
                 if not _may_succeed_later(error):
                     raise translate(error) from error
                 failure = error
@@ -112,7 +118,10 @@ class Transactions:
         self._insert("outbox", [entry for work in works for entry in work.outbox], session)
         records = sorted((pair for work in works for pair in work.records), key=lambda pair: pair[0])
         for collection, pairs in groupby(records, key=lambda pair: pair[0]):
-            self._insert(collection, [document for _, document in pairs], session)
+            try:
+                self._insert(collection, [document for _, document in pairs], session)
+            except _Lost:
+                raise VersionConflict from None  # no retry can help: the record is already there
 
     def _insert(self, collection: str, documents: list[RawBSONDocument], session: Session) -> None:
         for part in _parts(documents, [len(document.raw) for document in documents]):
@@ -154,8 +163,7 @@ def _commit(session: Session, until: float) -> None:
         try:
             session.commit_transaction()
         except PyMongoError as error:
-            unknown = error.has_error_label("UnknownTransactionCommitResult")
-            if not unknown or time.monotonic() > until:
+            if not error.has_error_label(_UNKNOWN) or time.monotonic() > until:
                 raise
             time.sleep(random.uniform(0.01, 0.1))
         else:
@@ -163,20 +171,25 @@ def _commit(session: Session, until: float) -> None:
 
 
 def _may_succeed_later(error: PyMongoError) -> bool:
-    if error.has_error_label("UnknownTransactionCommitResult"):
-        return False
     return error.has_error_label("TransientTransactionError") or is_unavailable(error)
 
 
 def _is_write_conflict(error: PyMongoError) -> bool:
-    return isinstance(error, OperationFailure) and error.code == 112
+    return isinstance(error, OperationFailure) and error.code == _WRITE_CONFLICT
 
 
 def _check(reply: Mapping[str, Any], count: int) -> None:
     errors = reply.get("writeErrors", ())
     if any(error["code"] != _DUPLICATE_KEY for error in errors):
-        first = next(error for error in errors if error["code"] != _DUPLICATE_KEY)
-        raise OperationFailure("a write was refused", first["code"], {"errorLabels": reply.get("errorLabels", [])})
+        code = next(error["code"] for error in errors if error["code"] != _DUPLICATE_KEY)
+        if code == _TOO_LARGE_FOR_CACHE:
+            raise TooLong(
+                Text(
+                    "The transaction is larger than the database can commit at once; send it in parts.",
+                    "La transaction dépasse ce que la base peut valider en une fois ; envoyez-la en plusieurs parties.",
+                )
+            )
+        raise OperationFailure("a write was refused", code, {"errorLabels": reply.get("errorLabels", [])})
     if errors or reply["n"] != count:
         raise _Lost
 

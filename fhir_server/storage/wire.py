@@ -10,6 +10,7 @@ import os
 import socket
 import struct
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 import bson
@@ -27,9 +28,13 @@ class WireReader:
     """Runs read commands on a unix socket; safe for threads and for use after a fork.
 
     ``timeout`` is how long the database may stay silent; a command's own ``maxTimeMS`` should be lower.
+    ``listener`` is told the name of every command.
     """
 
-    def __init__(self, path: str, database: str, timeout: float = 60.0) -> None:
+    def __init__(
+        self, path: str, database: str, timeout: float = 60.0, listener: Callable[[str], None] | None = None
+    ) -> None:
+        self._listener = listener
         self._path = path
         self._database = database
         self._timeout = timeout
@@ -41,6 +46,8 @@ class WireReader:
 
         Raises pymongo's ``AutoReconnect`` when the database is not there, ``OperationFailure`` when it says no.
         """
+        if self._listener is not None:
+            self._listener(next(iter(command)))
         command["$db"] = self._database
         body = bson.encode(command, codec_options=CODEC)
         message = _HEADER.pack(_PREAMBLE + len(body), 0, 0, _OP_MSG, 0, 0) + body
