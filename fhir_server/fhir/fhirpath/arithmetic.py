@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from fhir_server.fhir.fhirpath.context import Context
 from fhir_server.fhir.fhirpath.system import SystemValue
-from fhir_server.fhir.fhirpath.units import canonical, times, unit
+from fhir_server.fhir.fhirpath.units import canonical, times, to_decimal, unit
 from fhir_server.fhir.fhirpath.values import CALENDAR_UNITS, EXACT, Part, Quantity, Temporal
 
 QUOTIENT = DecimalContext(prec=34, rounding=ROUND_HALF_UP, Emin=-20_000, Emax=20_000, traps=[])
@@ -122,7 +122,7 @@ def _sum_of_quantities(left: Quantity, right: Quantity, sign: int) -> Quantity |
         amount, dimension = canonical(right)
         if dimension != unit(left.unit).dimension:
             return None
-        other = EXACT.divide(amount, unit(left.unit).factor)
+        other = to_decimal(amount / unit(left.unit).factor)
     return _with_unit(EXACT.add(left.value, EXACT.multiply(other, Decimal(sign))), left.unit)
 
 

@@ -1,11 +1,11 @@
-"""The syntax tree of an expression: frozen nodes; ``printer`` writes it back as text.
+"""The syntax tree of an expression: frozen nodes.
 
 A path ``a.b(c)[0]`` is one ``Path`` with its steps, and ``a | b | c`` one ``Union``: deep left-leaning trees would cost
 a stack frame per link. ``depth`` counts nesting and is what the parser bounds.
 Spec: http://hl7.org/fhirpath/N1/grammar.html
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TypeAlias
 
@@ -59,7 +59,7 @@ class Call:
 
     name: str
     arguments: tuple["Tree", ...]
-    position: int = 0
+    position: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

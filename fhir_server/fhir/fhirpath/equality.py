@@ -14,7 +14,7 @@ from typing import Any
 from fhir_server.fhir.fhirpath.context import Collection, Context
 from fhir_server.fhir.fhirpath.nodes import Node
 from fhir_server.fhir.fhirpath.system import SystemValue, system_value
-from fhir_server.fhir.fhirpath.units import canonical, to_definite, unit
+from fhir_server.fhir.fhirpath.units import canonical, to_decimal, to_definite, unit
 from fhir_server.fhir.fhirpath.values import EXACT, Quantity, Temporal
 
 _WIDEST_ZONE = 14 * 60
@@ -31,7 +31,7 @@ def equal(context: Context, left: Collection, right: Collection) -> bool | None:
     context.spend(len(left))
     known = True
     for one, other in zip(left, right, strict=True):
-        same = _equal_items(one, other)
+        same = _equal_items(context, one, other)
         if same is False:
             return False
         known = known and same is True
@@ -45,7 +45,7 @@ def equivalent(context: Context, left: Collection, right: Collection) -> bool:
     rest = list(right)
     for one in left:
         context.spend(len(rest))
-        match = next((i for i, other in enumerate(rest) if _equivalent_items(one, other)), None)
+        match = next((i for i, other in enumerate(rest) if _equivalent_items(context, one, other)), None)
         if match is None:
             return False
         del rest[match]
@@ -100,11 +100,14 @@ def key(context: Context, node: Node) -> Hashable:
     return ("value", value)
 
 
-def _equal_items(left: Node, right: Node) -> bool | None:
+def _equal_items(context: Context, left: Node, right: Node) -> bool | None:
     one, other = system_value(left), system_value(right)
     if one is None or other is None:
         if left.value is None and right.value is None:
             return bool(left.extras == right.extras)
+        if left.value is None or right.value is None:
+            return None  # what is not told may be anything
+        context.spend(_weight(left.value))
         return bool(left.value == right.value) and isinstance(left.value, dict)
     if isinstance(one, bool) or isinstance(other, bool):
         return one is other
@@ -127,19 +130,21 @@ def _equal_quantities(left: Quantity | None, right: Quantity | None) -> bool | N
     return None if {dimension, other_dimension} == {_CALENDAR, _SECONDS} else False
 
 
-def _equivalent_items(left: Node, right: Node) -> bool:
+def _equivalent_items(context: Context, left: Node, right: Node) -> bool:
     one, other = system_value(left), system_value(right)
     if isinstance(one, bool) or isinstance(other, bool):
         return one is other
     if isinstance(one, str) and isinstance(other, str):
+        context.spend((len(one) + len(other)) >> 4)
         return _plain_text(one) == _plain_text(other)
     if one is not None and other is not None and _is_number(one) and _is_number(other):
         return _equivalent_numbers(_to_decimal(one), _to_decimal(other))
     if isinstance(one, Quantity) and isinstance(other, Quantity):
         return _equivalent_quantities(to_definite(one), to_definite(other))
     if one is None and other is None and isinstance(left.value, dict) and isinstance(right.value, dict):
+        context.spend(_weight(left.value))
         return _equivalent_raw(left.value, right.value)
-    return _equal_items(left, right) is True
+    return _equal_items(context, left, right) is True
 
 
 def _equivalent_quantities(left: Quantity, right: Quantity) -> bool:
@@ -148,7 +153,7 @@ def _equivalent_quantities(left: Quantity, right: Quantity) -> bool:
         return False
     # In the coarser of the two units: 4 'g' ~ 4040 'mg' is a question about grams, of which 4 has no decimals.
     factor = max(one.factor, other.factor)
-    amounts = (EXACT.divide(EXACT.multiply(q.value, u.factor), factor) for q, u in ((left, one), (right, other)))
+    amounts = (to_decimal(canonical(each)[0] / factor) for each in (left, right))
     return _equivalent_numbers(*amounts)
 
 
@@ -205,6 +210,13 @@ def _freeze(context: Context, value: Any) -> Hashable:
         context.spend(len(value))
         return tuple(_freeze(context, item) for item in value)
     return ("boolean", value) if isinstance(value, bool) else value
+
+
+def _weight(value: Any) -> int:
+    """Return how many parts a JSON value has: what it costs to compare it."""
+    if isinstance(value, dict):
+        return 1 + sum(map(_weight, value.values()))
+    return 1 + sum(map(_weight, value)) if isinstance(value, list) else 1
 
 
 def _as_quantity(value: SystemValue) -> Quantity | None:

@@ -89,7 +89,7 @@ class Expression:
         """
         try:
             shortcut = self._shortcuts[resource["resourceType"]]
-        except KeyError:
+        except (KeyError, TypeError):
             shortcut = self._remember_shortcut(resource)
         if shortcut is not None:
             try:
@@ -107,16 +107,24 @@ class Expression:
         return shortcut
 
 
-@lru_cache(maxsize=4096)
 def compile_expression(text: str, root_type: str | None = None) -> Expression:
-    """Return the compiled expression, from a cache when it was compiled before.
+    """Return the compiled expression; short ones come from a cache, but who uses one all the time should keep it.
 
     With ``root_type`` the branches of a top-level union that start at another type are left out. Raises
     ``errors.Invalid`` with the place of the fault for what is not FHIRPath, for unknown functions and types, and for
     expressions beyond ``lexer.MAX_LENGTH``, ``parser.MAX_NESTING`` or ``parser.MAX_DEPTH``.
     """
+    return (_compile_short if len(text) <= _MAX_CACHED_TEXT else _compile)(text, root_type)
+
+
+def _compile(text: str, root_type: str | None) -> Expression:
     tree = parse(text)
     return Expression(text, tree if root_type is None else _pruned(tree, root_type))
+
+
+# An expression takes some 250 bytes for each character, and anyone may send one: the cache is bounded in both.
+_MAX_CACHED_TEXT = 400
+_compile_short = lru_cache(maxsize=512)(_compile)
 
 
 def _pruned(tree: Tree, root_type: str) -> Tree:

@@ -52,15 +52,15 @@ class Node:
 class Child(NamedTuple):
     """How a member of a type is written in JSON.
 
-    ``extras_name`` only for primitives; ``dynamic``: any resource; ``choice``: one of several types, of which one only
-    may be there.
+    ``extras_name`` only for primitives; ``dynamic``: any resource; ``choice``: the name of the element of several types
+    that this is one of.
     """
 
     name: str
     extras_name: str | None
     type: str
     dynamic: bool = False
-    choice: bool = False
+    choice: str | None = None
 
 
 TYPE_INFO = "System.SimpleTypeInfo"
@@ -159,7 +159,9 @@ def _build_members(type_code: str) -> Mapping[str, tuple[Child, ...]]:
     found: dict[str, list[Child]] = {}
     for name, (element, code) in definitions.structure(type_code).properties.items():
         extras_name = f"_{name}" if definitions.is_primitive(code) else None
-        found.setdefault(element.name, []).append(Child(name, extras_name, code, code in RESOURCES, element.choice))
+        found.setdefault(element.name, []).append(
+            Child(name, extras_name, code, code in RESOURCES, element.name if element.choice else None)
+        )
     return {name: tuple(each) for name, each in found.items()}
 
 

@@ -149,7 +149,13 @@ class _Parser:
         return Call(token.text, tuple(arguments), token.position)
 
     def _term(self) -> Tree:
-        token = self._next()
+        token = self.current
+        literal = _literal(token)
+        if literal is None and token.text not in ("(", "{") and token.kind not in ("variable", "special", "number"):
+            raise self.unexpected()
+        self._next()
+        if literal is not None:
+            return literal
         if token.kind == "symbol" and token.text == "(":
             return self._nested(")")
         if token.kind == "symbol" and token.text == "{":
@@ -159,13 +165,7 @@ class _Parser:
             return Variable(token.text)
         if token.kind == "special":
             return Special(token.text[1:])
-        if token.kind == "number":
-            return self._number(token)
-        literal = _literal(token)
-        if literal is None:
-            self._at -= 1
-            raise self.unexpected()
-        return literal
+        return self._number(token)
 
     def _number(self, token: Token) -> Tree:
         unit = self.current

@@ -195,9 +195,12 @@ def _grouped(routes: list[_Route]) -> list[list[_Route]]:
 
 
 def _are_alternatives(one: _Route, other: _Route) -> bool:
-    if not one.links or one.links[:-1] != other.links[:-1]:
+    if not one.links or not other.links or one.links[:-1] != other.links[:-1]:
         return False
-    return all(isinstance(link, Child) and link.choice for link in (one.links[-1], other.links[-1]))
+    last, other_last = one.links[-1], other.links[-1]
+    if not isinstance(last, Child) or not isinstance(other_last, Child):
+        return False
+    return last.choice is not None and last.choice == other_last.choice
 
 
 def _walk(group: list[_Route]) -> Walk:

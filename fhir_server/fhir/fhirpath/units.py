@@ -7,6 +7,7 @@ Spec: http://hl7.org/fhirpath/N1/#quantity, https://ucum.org/ucum
 
 import re
 from decimal import Decimal
+from fractions import Fraction
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -16,7 +17,7 @@ from fhir_server.fhir.fhirpath.values import EXACT, Quantity
 class Unit(NamedTuple):
     """``factor`` base units to the powers of ``dimension``, sorted by name."""
 
-    factor: Decimal
+    factor: Fraction
     dimension: tuple[tuple[str, int], ...]
 
 
@@ -25,76 +26,81 @@ _PREFIXES = {
     "d": -1, "c": -2, "m": -3, "u": -6, "n": -9, "p": -12, "f": -15, "a": -18,
 }  # fmt: skip
 _METRIC = {
-    "m": Unit(Decimal(1), (("m", 1),)),
-    "g": Unit(Decimal(1), (("g", 1),)),
-    "s": Unit(Decimal(1), (("s", 1),)),
-    "L": Unit(Decimal("0.001"), (("m", 3),)),
-    "l": Unit(Decimal("0.001"), (("m", 3),)),
-    "mol": Unit(Decimal(1), (("mol", 1),)),
-    "K": Unit(Decimal(1), (("K", 1),)),
-    "A": Unit(Decimal(1), (("A", 1),)),
-    "Hz": Unit(Decimal(1), (("s", -1),)),
-    "N": Unit(Decimal(1000), (("g", 1), ("m", 1), ("s", -2))),
-    "Pa": Unit(Decimal(1000), (("g", 1), ("m", -1), ("s", -2))),
-    "bar": Unit(Decimal(100_000_000), (("g", 1), ("m", -1), ("s", -2))),
-    "J": Unit(Decimal(1000), (("g", 1), ("m", 2), ("s", -2))),
-    "W": Unit(Decimal(1000), (("g", 1), ("m", 2), ("s", -3))),
-    "cal": Unit(Decimal(4184), (("g", 1), ("m", 2), ("s", -2))),
-    "m[Hg]": Unit(Decimal(133_322_000), (("g", 1), ("m", -1), ("s", -2))),
-    "eq": Unit(Decimal(1), (("mol", 1),)),
-    "osm": Unit(Decimal(1), (("mol", 1),)),
-    "[iU]": Unit(Decimal(1), (("[iU]", 1),)),
-    "[IU]": Unit(Decimal(1), (("[iU]", 1),)),
-    "U": Unit(Decimal(1), (("U", 1),)),
+    "m": Unit(Fraction(1), (("m", 1),)),
+    "g": Unit(Fraction(1), (("g", 1),)),
+    "s": Unit(Fraction(1), (("s", 1),)),
+    "L": Unit(Fraction("0.001"), (("m", 3),)),
+    "l": Unit(Fraction("0.001"), (("m", 3),)),
+    "mol": Unit(Fraction(1), (("mol", 1),)),
+    "K": Unit(Fraction(1), (("K", 1),)),
+    "A": Unit(Fraction(1), (("A", 1),)),
+    "Hz": Unit(Fraction(1), (("s", -1),)),
+    "N": Unit(Fraction(1000), (("g", 1), ("m", 1), ("s", -2))),
+    "Pa": Unit(Fraction(1000), (("g", 1), ("m", -1), ("s", -2))),
+    "bar": Unit(Fraction(100_000_000), (("g", 1), ("m", -1), ("s", -2))),
+    "J": Unit(Fraction(1000), (("g", 1), ("m", 2), ("s", -2))),
+    "W": Unit(Fraction(1000), (("g", 1), ("m", 2), ("s", -3))),
+    "cal": Unit(Fraction(4184), (("g", 1), ("m", 2), ("s", -2))),
+    "m[Hg]": Unit(Fraction(133_322_000), (("g", 1), ("m", -1), ("s", -2))),
+    "eq": Unit(Fraction(1), (("mol", 1),)),
+    "osm": Unit(Fraction(1), (("mol", 1),)),
+    "[iU]": Unit(Fraction(1), (("[iU]", 1),)),
+    "[IU]": Unit(Fraction(1), (("[iU]", 1),)),
+    "U": Unit(Fraction(1), (("U", 1),)),
 }
 _PLAIN = {
-    "1": Unit(Decimal(1), ()),
-    "%": Unit(Decimal("0.01"), ()),
-    "min": Unit(Decimal(60), (("s", 1),)),
-    "h": Unit(Decimal(3600), (("s", 1),)),
-    "d": Unit(Decimal(86_400), (("s", 1),)),
-    "wk": Unit(Decimal(604_800), (("s", 1),)),
-    "mo": Unit(Decimal(2_629_800), (("s", 1),)),
-    "a": Unit(Decimal(31_557_600), (("s", 1),)),
-    "[in_i]": Unit(Decimal("0.0254"), (("m", 1),)),
-    "[ft_i]": Unit(Decimal("0.3048"), (("m", 1),)),
-    "[yd_i]": Unit(Decimal("0.9144"), (("m", 1),)),
-    "[mi_i]": Unit(Decimal("1609.344"), (("m", 1),)),
-    "[lb_av]": Unit(Decimal("453.59237"), (("g", 1),)),
-    "[oz_av]": Unit(Decimal("28.349523125"), (("g", 1),)),
-    "millisecond": Unit(Decimal("0.001"), (("s", 1),)),
-    "second": Unit(Decimal(1), (("s", 1),)),
-    "minute": Unit(Decimal(60), (("s", 1),)),
-    "hour": Unit(Decimal(3600), (("s", 1),)),
-    "day": Unit(Decimal(86_400), (("s", 1),)),
-    "week": Unit(Decimal(604_800), (("s", 1),)),
-    "month": Unit(Decimal(1), (("month", 1),)),
-    "year": Unit(Decimal(12), (("month", 1),)),
+    "1": Unit(Fraction(1), ()),
+    "%": Unit(Fraction("0.01"), ()),
+    "min": Unit(Fraction(60), (("s", 1),)),
+    "h": Unit(Fraction(3600), (("s", 1),)),
+    "d": Unit(Fraction(86_400), (("s", 1),)),
+    "wk": Unit(Fraction(604_800), (("s", 1),)),
+    "mo": Unit(Fraction(2_629_800), (("s", 1),)),
+    "a": Unit(Fraction(31_557_600), (("s", 1),)),
+    "[in_i]": Unit(Fraction("0.0254"), (("m", 1),)),
+    "[ft_i]": Unit(Fraction("0.3048"), (("m", 1),)),
+    "[yd_i]": Unit(Fraction("0.9144"), (("m", 1),)),
+    "[mi_i]": Unit(Fraction("1609.344"), (("m", 1),)),
+    "[lb_av]": Unit(Fraction("453.59237"), (("g", 1),)),
+    "[oz_av]": Unit(Fraction("28.349523125"), (("g", 1),)),
+    "millisecond": Unit(Fraction("0.001"), (("s", 1),)),
+    "second": Unit(Fraction(1), (("s", 1),)),
+    "minute": Unit(Fraction(60), (("s", 1),)),
+    "hour": Unit(Fraction(3600), (("s", 1),)),
+    "day": Unit(Fraction(86_400), (("s", 1),)),
+    "week": Unit(Fraction(604_800), (("s", 1),)),
+    "month": Unit(Fraction(1), (("month", 1),)),
+    "year": Unit(Fraction(12), (("month", 1),)),
 }
 _COMPONENT = re.compile(r"([./]?)([^./0-9+-](?:\[[^\]]*\]|[^./0-9+\[-])*|1(?![0-9])|10\*|10\^)([+-]?[0-9]{1,2})?")
 _ANNOTATION = re.compile(r"\{[^{}]*\}")
 _BRACKETED = re.compile(r"(\[[^\]]*\])")
+_MAX_CODE = 64
 _CALENDAR_TWIN = {"year": "a", "month": "mo"}
 
 
-@lru_cache(maxsize=1024)
 def unit(code: str) -> Unit:
     """Return what a unit amounts to; an unknown one is a dimension of its own."""
     known = _PLAIN.get(code) or _METRIC.get(code)
     if known is not None:
         return known
-    return _compound(code) or Unit(Decimal(1), ((code, 1),))
+    return (_compound(code) if len(code) <= _MAX_CODE else None) or Unit(Fraction(1), ((code, 1),))
 
 
-def canonical(quantity: Quantity) -> tuple[Decimal, tuple[tuple[str, int], ...]]:
+def canonical(quantity: Quantity) -> tuple[Fraction, tuple[tuple[str, int], ...]]:
     """Return the amount in base units and its dimension; equal quantities have equal ones."""
     found = unit(quantity.unit)
-    return EXACT.multiply(quantity.value, found.factor), found.dimension
+    return Fraction(quantity.value) * found.factor, found.dimension
 
 
 def to_definite(quantity: Quantity) -> Quantity:
     """Return a quantity of calendar years or months in UCUM's mean ones, as equivalence takes them."""
     return Quantity(quantity.value, _CALENDAR_TWIN.get(quantity.unit, quantity.unit))
+
+
+def to_decimal(amount: Fraction) -> Decimal:
+    """Return an amount as a decimal: exactly when it has an end."""
+    return EXACT.divide(Decimal(amount.numerator), Decimal(amount.denominator))
 
 
 def times(left: Quantity, right: Quantity, divide: bool = False) -> tuple[Decimal, Decimal, str]:
@@ -110,14 +116,13 @@ def times(left: Quantity, right: Quantity, divide: bool = False) -> tuple[Decima
     for name, power in other[1]:
         powers[name] = powers.get(name, 0) + (-power if divide else power)
     code = ".".join(f"{name}{power if power != 1 else ''}" for name, power in sorted(powers.items()) if power)
-    return one[0], other[0], code or "1"
+    return to_decimal(one[0]), to_decimal(other[0]), code or "1"
 
 
+@lru_cache(maxsize=256)
 def _compound(code: str) -> Unit | None:
     text = _ANNOTATION.sub("", code) or "1"
-    if len(text) > 64:
-        return None
-    factor = Decimal(1)
+    factor = Fraction(1)
     powers: dict[str, int] = {}
     position = 0
     while position < len(text):
@@ -126,7 +131,7 @@ def _compound(code: str) -> Unit | None:
         if match is None or atom is None:
             return None
         power = int(match[3] or 1) * (-1 if match[1] == "/" else 1)
-        factor = EXACT.multiply(factor, EXACT.power(atom.factor, power))
+        factor *= atom.factor**power
         for name, own in atom.dimension:
             powers[name] = powers.get(name, 0) + own * power
         position = match.end()
@@ -135,12 +140,12 @@ def _compound(code: str) -> Unit | None:
 
 def _atom(text: str) -> Unit | None:
     if text in ("10*", "10^"):
-        return Unit(Decimal(10), ())
+        return Unit(Fraction(10), ())
     found = _PLAIN.get(text) or _METRIC.get(text)
     if found is not None:
         return found
     for length in (1, 2):
         base, exponent = _METRIC.get(text[length:]), _PREFIXES.get(text[:length])
         if base is not None and exponent is not None:
-            return Unit(base.factor.scaleb(exponent), base.dimension)
+            return Unit(base.factor * Fraction(10) ** exponent, base.dimension)
     return None

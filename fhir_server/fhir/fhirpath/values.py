@@ -27,6 +27,7 @@ _MOMENT = re.compile(
 )
 _TIME = re.compile(r"(\d{2})(?::(\d{2})(?::(\d{2}(?:\.\d+)?))?)?", re.ASCII)
 _MAX_FRACTION = 12
+_MAX_MOMENT = 40
 _LIMITS = (24, 60, 61)
 
 Part = int | Decimal
@@ -80,9 +81,13 @@ class Temporal:
         return Temporal(self.kind, parts[: len(self.parts)], 0)
 
 
-@lru_cache(maxsize=4096)
 def parse_moment(text: str, kind: str) -> Temporal | None:
     """Return the ``Date`` or ``DateTime`` that a text writes, None when it writes none."""
+    return _parse_moment(text, kind) if len(text) <= _MAX_MOMENT else None
+
+
+@lru_cache(maxsize=1024)
+def _parse_moment(text: str, kind: str) -> Temporal | None:
     match = _MOMENT.fullmatch(text)
     if match is None or (kind == "Date" and match["time"] is not None):
         return None

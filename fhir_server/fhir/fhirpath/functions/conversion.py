@@ -3,13 +3,15 @@
 import re
 from collections.abc import Callable, Mapping
 from decimal import Decimal
+from fractions import Fraction
 
 from fhir_server.fhir.fhirpath.arithmetic import MAX_EXPONENT
 from fhir_server.fhir.fhirpath.context import Collection, Context, Evaluate
 from fhir_server.fhir.fhirpath.functions.function import Function
 from fhir_server.fhir.fhirpath.system import SystemValue, collection_of, single_text, single_value, truth
+from fhir_server.fhir.fhirpath.units import to_decimal as amount_in_decimal
 from fhir_server.fhir.fhirpath.units import unit
-from fhir_server.fhir.fhirpath.values import CALENDAR_UNITS, EXACT, Quantity, Temporal, parse_moment, parse_time
+from fhir_server.fhir.fhirpath.values import CALENDAR_UNITS, Quantity, Temporal, parse_moment, parse_time
 
 _TRUE_TEXTS = frozenset({"true", "t", "yes", "y", "1", "1.0"})
 _FALSE_TEXTS = frozenset({"false", "f", "no", "n", "0", "0.0"})
@@ -142,7 +144,7 @@ def _in_unit(context: Context, items: Collection, unit_text: Evaluate | None) ->
     source, target = unit(found.unit), unit(wanted)
     if source.dimension != target.dimension:
         return None
-    return Quantity(EXACT.divide(EXACT.multiply(found.value, source.factor), target.factor), wanted)
+    return Quantity(amount_in_decimal(Fraction(found.value) * source.factor / target.factor), wanted)
 
 
 def _to(convert: Callable[[SystemValue], SystemValue | None]) -> Function:

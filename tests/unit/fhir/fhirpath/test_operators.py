@@ -1,0 +1,217 @@
+"""Operators: http://hl7.org/fhirpath/N1/#operations, with the specification's examples."""
+
+from decimal import Decimal
+
+import pytest
+
+YES, NO, UNKNOWN = [True], [False], []
+
+EQUALITY = [
+    ("1 = 1", YES),
+    ("1 = 2", NO),
+    ("1.10 = 1.1", YES),
+    ("0.0 = 0", YES),
+    ("'a' = 'A'", NO),
+    ("'1' = 1", NO),
+    ("true = 1", NO),
+    ("{} = {}", UNKNOWN),
+    ("true = {}", UNKNOWN),
+    ("(1 | 2) = (1 | 2)", YES),
+    ("(1 | 2) = (2 | 1)", NO),
+    ("(1 | 2) = 1", NO),
+    ("1 != 2", YES),
+    ("name != {}", UNKNOWN),
+    ("name = name", YES),
+    ("name.take(2) = name.take(2).first() | name.take(2).last()", YES),
+    ("name.take(2) = name.take(2).last() | name.take(2).first()", NO),
+    ("name = birthDate", NO),
+    ("Patient.gender = 'male'", YES),
+    ("Patient.birthDate = @1974-12-25", YES),
+    ("Patient.birthDate != @1974-12-25T12:34:00-10:00", UNKNOWN),
+    ("Patient.birthDate != @T12:14:15", YES),
+    ("deceased = deceased", YES),
+    ("@2012-04-15 = @2012-04-16", NO),
+    ("@2012 = @2012-04", UNKNOWN),
+    ("@2012 = @2013-04", NO),
+    ("@2012-04-15T15:30:31 = @2012-04-15T15:30:31.0", YES),
+    ("@2012-04-15T15:30:31 = @2012-04-15T15:30:31.1", NO),
+    ("@2012-04-15T15:00:00+02:00 = @2012-04-15T16:00:00+03:00", YES),
+    ("@2012-04-15T15:00:00Z = @2012-04-15T10:00:00", UNKNOWN),
+    ("@2012-04-15T15:00:00Z = @2012-04-25T10:00:00", NO),
+    ("@T10:30 = @T10:30:00", UNKNOWN),
+    ("@T10:30 = @T10:30", YES),
+    ("1 year = 1 'a'", UNKNOWN),
+    ("1 second = 1 's'", YES),
+    ("7 days = 1 week", YES),
+    ("7 days = 1 'wk'", YES),
+    ("12 months = 1 year", YES),
+    ("4.0000 'g' = 4000.0 'mg'", YES),
+    ("4 'g' != 4040 'mg'", YES),
+    ("1 'cm' = 1 'g'", NO),
+    ("1 'foo' = 1 'foo'", YES),
+    ("1 'foo' = 1 'bar'", NO),
+    ("1 'mg/dL' = 10 'mg/L'", YES),
+    ("1 'kg/m2' = 1 'kg.m-2'", YES),
+    ("1 '10*3/uL' = 1 '10*9/L'", YES),
+    ("5 '{beats}/min' = 300 '/h'", YES),
+    ("1 '1' = 1", YES),
+    ("Observation.value = 185 '[lb_av]'", YES),
+    ("Observation.value != 185 'kg'", YES),
+    ("Observation.value = Observation.code", NO),
+]
+EQUIVALENCE = [
+    ("{} ~ {}", YES),
+    ("1 ~ {}", NO),
+    ("1 ~ 2", NO),
+    ("true ~ true", YES),
+    ("true ~ 'true'", NO),
+    ("'Ab  c' ~ 'aB\\tC'", YES),
+    ("'a' ~ 'b'", NO),
+    ("1.2 / 1.8 ~ 0.67", YES),
+    ("0.671 ~ 0.67", YES),
+    ("@2012-04-15 ~ @2012-04-15T10:00:00", NO),
+    ("@2012-04-15 ~ @2012-04-15", YES),
+    ("(1 | 2 | 3) ~ (3 | 2 | 1)", YES),
+    ("(1 | 2) ~ (1 | 3)", NO),
+    ("name ~ name", YES),
+    ("name.first() ~ name.last()", NO),
+    ("name.take(2).given ~ name.take(2).last().given | name.take(2).first().given", YES),
+    ("4 'g' ~ 4040 'mg'", YES),
+    ("4 'g' ~ 4 'm'", NO),
+    ("1 year ~ 1 'a'", YES),
+    ("1 !~ 2", YES),
+    ("{} !~ {}", NO),
+]
+COMPARISON = [
+    ("1 < -2", NO),
+    ("1 <= 1.0", YES),
+    ("'a' < 'b'", YES),
+    ("2 > {}", UNKNOWN),
+    ("@2017-11-05T01:30:00.0-04:00 > @2017-11-05T01:15:00.0-05:00", NO),
+    ("@2017-11-05T01:30:00.0-04:00 < @2017-11-05T01:15:00.0-05:00", YES),
+    ("@2018-03-01 > @2018-03", UNKNOWN),
+    ("@2018-04 > @2018-03-01", YES),
+    ("@T10:30 < @T11", YES),
+    ("now() > today()", UNKNOWN),
+    ("Patient.birthDate < today()", YES),
+    ("now() >= Patient.birthDate", YES),
+    ("6 days < 1 week", YES),
+    ("1 'kg' > 500 'g'", YES),
+    ("1 'kg' > 500 's'", UNKNOWN),
+    ("Observation.value > 180 '[lb_av]'", YES),
+    ("Observation.value.value > 180.0", YES),
+    ("Observation.value.value < 'test'", "Processing"),
+    ("1 < true", "Processing"),
+    ("@2012 < @T10", "Processing"),
+    ("(1 | 2) < 3", "Processing"),
+]
+LOGIC = [
+    ("true and {}", UNKNOWN),
+    ("false and {}", NO),
+    ("{} and false", NO),
+    ("true and true", YES),
+    ("true or {}", YES),
+    ("{} or true", YES),
+    ("false or {}", UNKNOWN),
+    ("false or false", NO),
+    ("true xor false", YES),
+    ("true xor true", NO),
+    ("true xor {}", UNKNOWN),
+    ("true implies false", NO),
+    ("true implies {}", UNKNOWN),
+    ("false implies {}", YES),
+    ("{} implies true", YES),
+    ("{} implies false", UNKNOWN),
+    ("true and 'anything'", YES),
+    ("(true | false) and true", "Processing"),
+    ("{}.not()", UNKNOWN),
+    ("(0).not()", NO),
+    ("(1|2).not()", "Processing"),
+]
+MEMBERSHIP = [
+    ("'a' in ('a' | 'b')", YES),
+    ("'c' in ('a' | 'b')", NO),
+    ("{} in ('a' | 'b')", UNKNOWN),
+    ("'a' in {}", NO),
+    ("('a' | 'b') in ('a' | 'b')", "Processing"),
+    ("('a' | 'b') contains 'b'", YES),
+    ("('a' | 'b') contains {}", UNKNOWN),
+    ("name.given contains 'Jim'", YES),
+    ("1.0 in (1 | 2)", YES),
+]
+ARITHMETIC = [
+    ("1.8 - 1.2", [Decimal("0.6")]),
+    ("1.2 * 1.8", [Decimal("2.16")]),
+    ("1 / 2", [Decimal("0.5")]),
+    ("1 / 0", UNKNOWN),
+    ("5 div 2", [2]),
+    ("-5 div 2", [-2]),
+    ("2.2 div 1.8", [1]),
+    ("5 div 0", UNKNOWN),
+    ("5 mod 2", [1]),
+    ("-5 mod 2", [-1]),
+    ("2.2 mod 1.8", [Decimal("0.4")]),
+    ("5 mod 0", UNKNOWN),
+    ("1 + {}", UNKNOWN),
+    ("'a' + 'b'", ["ab"]),
+    ("'a' + {}", UNKNOWN),
+    ("'a' & {}", ["a"]),
+    ("{} & {}", [""]),
+    ("(1 | 2) & 'b'", "Processing"),
+    ("'a' - 'b'", "Processing"),
+    ("true + 1", "Processing"),
+    ("2147483647 + 1", UNKNOWN),
+    ("2147483647 * 2", UNKNOWN),
+    ("1.0 + 0.1234567890123456789012345678901234567890", [Decimal("1.1234567890123456789012345678901234567890")]),
+    ("-1.convertsToInteger()", "Processing"),
+    ("2 'mg' + 1 'mg' = 3 'mg'", YES),
+    ("2 'g' - 500 'mg' = 1.5 'g'", YES),
+    ("2 'g' + 1 'm'", UNKNOWN),
+    ("2.0 'cm' * 2.0 'm' = 0.040 'm2'", YES),
+    ("2 * 3 'mg' = 6 'mg'", YES),
+    ("4.0 'g' / 2.0 'm' = 2 'g/m'", YES),
+    ("1.0 'm' / 1.0 'm' = 1 '1'", YES),
+    ("-(5 'mg') = -5 'mg'", YES),
+]
+DATES = [
+    ("@1973-12-25 + 7.7 days", "1974-01-01"),
+    ("@1973-12-25T00:00:00.000+10:00 + 7 days", "1974-01-01T00:00:00.000+10:00"),
+    ("@1973-12-25T00:00:00.000+10:00 + 10 millisecond", "1973-12-25T00:00:00.010+10:00"),
+    ("@1973-12-25T00:00:00.000+10:00 + 10 'ms'", "1973-12-25T00:00:00.010+10:00"),
+    ("@1973-12-25T00:00:00.000+10:00 + 1 'min'", "1973-12-25T00:01:00.000+10:00"),
+    ("@1973-12-25 + 1 month", "1974-01-25"),
+    ("@1973-12-25 + 1 'wk'", "1974-01-01"),
+    ("@1973-12-25 + 24 hours", "1973-12-26"),
+    ("@1974-12-25 - 1 'month'", "1974-11-25"),
+    ("@2012-01-31 + 1 month", "2012-02-29"),
+    ("@2012-02-29 - 1 year", "2011-02-28"),
+    ("@2014 + 24 months", "2016"),
+    ("@2014 + 23 months", "2015"),
+    ("@2014 + 364 days", "2014"),
+    ("@2014-03 + 40 days", "2014-04"),
+    ("@2014-03 - 1 month", "2014-02"),
+    ("@T10:30 + 40 minutes", "11:10"),
+    ("@T23:30 + 40 minutes", "00:10"),
+    ("@T10:30 + 3 days", "10:30"),
+    ("Patient.birthDate + 1 day", "1974-12-26"),
+]
+
+
+@pytest.mark.parametrize(("text", "expected"), EQUALITY + EQUIVALENCE + COMPARISON + LOGIC + MEMBERSHIP + ARITHMETIC)
+def test_an_operator_gives_what_the_specification_says(outcome, text, expected):
+    assert outcome(text) == expected
+
+
+@pytest.mark.parametrize(("text", "expected"), DATES)
+def test_a_duration_moves_a_date_as_far_as_the_date_is_known(outcome, text, expected):
+    assert [str(value) for value in outcome(text)] == [expected]
+
+
+@pytest.mark.parametrize("text", ["@1973-12-25 + 1 'mo'", "@1973-12-25 + 1 'a'", "@1973-12-25 + 7", "@2012 - 1 'cm'"])
+def test_only_what_is_a_duration_on_the_calendar_moves_a_date(outcome, text):
+    assert outcome(text) == "Processing"
+
+
+@pytest.mark.parametrize("text", ["@9999-12-31 + 1 day", "@0001 - 1 year", "@2012 + 100000000000000000 years"])
+def test_a_date_beyond_the_calendar_is_empty(outcome, text):
+    assert outcome(text) == []
