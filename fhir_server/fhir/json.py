@@ -7,23 +7,31 @@ to say where. Spec: http://hl7.org/fhir/R4/json.html
 
 import json
 import re
+from array import array
 from decimal import Decimal
+from itertools import accumulate
 from typing import Any, NoReturn
 
 import orjson
 
-from fhir_server.errors import Structure, Text, Value
+from fhir_server.errors import Issue, Structure, Text, Value
 from fhir_server.fhir.decimals import FhirDecimal, to_digits
-from fhir_server.fhir.json_faults import describe_faults, position_of
+from fhir_server.fhir.json_faults import FORBIDDEN_CHARACTER, describe_faults, position_of
 
 MAX_DEPTH = 64
 """How many objects and arrays may stand inside one another."""
 
 _ONLY_BRACKETS = bytes.maketrans(b"{}", b"[]")
 _ALL_BUT_BRACKETS = bytes(set(range(256)) - set(b'{}[]"'))
+_QUICK_PASSES = 4
+_STEPS = bytes.maketrans(b"[]", b"\x01\xff")
 _STRING = re.compile(rb'"[^"]*"?')
-# Controls that are not tab, line feed or carriage return; surrogates; U+FFFE and U+FFFF: as escapes, as UTF-8.
-_SUSPICIOUS_ESCAPE = re.compile(rb"\\(?:u(?:00[01]|[dD][89a-fA-F]|[fF]{3}[eEfF])|[bf])")
+# The controls but tab, line feed and carriage return, and the non-characters. The first is fast and also meets what
+# follows an escaped backslash, which the second does not.
+_FORBIDDEN = rb"\\(?:u(?:00(?:0[0-8bBcCeEfF]|1[0-9a-fA-F])|[fF]{3}[eEfF])|[bf])"
+_FORBIDDEN_PERHAPS = re.compile(_FORBIDDEN)
+_FORBIDDEN_ESCAPE = re.compile(rb"(?<!\\)(?:\\\\)*" + _FORBIDDEN)
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _BYTE_ORDER_MARKS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
 
 _BOM = Text(
@@ -58,9 +66,8 @@ def parse_json(data: bytes) -> Any:
         value = _DECODER.decode(text)
     except (ValueError, _Refused, Value, RecursionError) as error:
         raise Structure(describe_faults(text, error)) from None
-    # The prefilter also meets "\\\\b", an escaped backslash: only the second reading knows.
-    if _may_hold_forbidden_characters(data) and (faults := describe_faults(text, None)):
-        raise Structure(faults)
+    if _has_forbidden_characters(data, value):
+        raise Structure(describe_faults(text, None) or (Issue("value", FORBIDDEN_CHARACTER),))
     return value
 
 
@@ -113,20 +120,32 @@ def _check_depth(data: bytes) -> None:
     brackets = data.translate(_ONLY_BRACKETS, _ALL_BUT_BRACKETS).replace(b'""', b"")
     if b'"' in brackets:
         brackets = _STRING.sub(b"", brackets)
-    for levels in range(MAX_DEPTH, 0, -1):
+    for levels in range(MAX_DEPTH, MAX_DEPTH - _QUICK_PASSES, -1):
         if len(brackets) <= 2 * levels:
             return
-        # Every pass takes the innermost level away.
+        # Every pass takes the innermost level away; what is usual is gone after a few.
         brackets = brackets.replace(b"[]", b"")
-    # What is left is too deep, or it is not balanced, and then the parser says where.
-    if b"[]" in brackets or brackets.count(b"[") > MAX_DEPTH:
+    steps = array("b", brackets.translate(_STEPS))
+    if max(accumulate(steps), default=0) > MAX_DEPTH - _QUICK_PASSES:
         raise Structure(_TOO_DEEP)
 
 
-def _may_hold_forbidden_characters(data: bytes) -> bool:
-    if b"\\" in data and _SUSPICIOUS_ESCAPE.search(data):
-        return True
+def _has_forbidden_characters(data: bytes, value: Any) -> bool:
+    if b"\\" in data:
+        if _FORBIDDEN_PERHAPS.search(data) and _FORBIDDEN_ESCAPE.search(data):
+            return True
+        if _SURROGATE.search(data) and not _is_writable(value):
+            return True
     return b"\xef\xbf\xbe" in data or b"\xef\xbf\xbf" in data
+
+
+def _is_writable(value: Any) -> bool:
+    """Say whether every surrogate has its other half: UTF-8 has no place for a lone one."""
+    try:
+        orjson.dumps(value, default=_default)
+    except TypeError:
+        return False
+    return True
 
 
 def _parse_int(text: str) -> int | FhirDecimal:

@@ -32,7 +32,7 @@ _CONSTANT = Text(
     "NaN and Infinity are not numbers of JSON.",
     "NaN et Infinity ne sont pas des nombres de JSON.",
 )
-_CHARACTER = Text(
+FORBIDDEN_CHARACTER = Text(
     "A text holds a character that FHIR does not allow: a control character, a lone surrogate or a non-character.",
     "Un texte contient un caractère que FHIR interdit : un caractère de contrôle, un demi-codet isolé ou un "
     "non-caractère.",
@@ -198,4 +198,4 @@ class _Scanner:
         elif len(self._frames) == 1 and frame is not None and frame.key == "resourceType":
             self.root = value if _RESOURCE_TYPE.fullmatch(value) else ""
         if _FORBIDDEN.search(value):
-            yield _Fault(_CHARACTER, start, self.path(), "value")
+            yield _Fault(FORBIDDEN_CHARACTER, start, self.path(), "value")

@@ -185,6 +185,29 @@ def test_a_text_of_a_hundred_megabytes_is_only_long():
     assert len(parse_json(b'"' + b"a" * 100_000_000 + b'"')) == 100_000_000
 
 
+@pytest.mark.parametrize("fault", [b'"\\u0000"', b'"\\ud800"', b'{"a":1,"a":1}', b"NaN"])
+def test_a_fault_too_far_away_to_be_located_is_refused_all_the_same(fault):
+    (issue,) = issues_of(b'["' + b"a" * 2_500_000 + b'",' + fault + b"]")
+    assert issue.diagnostics is None
+
+
+@given(
+    st.lists(st.sampled_from(["\\\\", "\\u", "\\b", "b", "0000", "u0041", "ud83d", "\\ude00", "\\ud83d", "f", '\\"']))
+)
+def test_escapes_are_judged_by_what_they_mean(parts):
+    data = f'["{"".join(parts)}"]'.encode()
+    try:
+        (text,) = json.loads(data)
+    except ValueError:
+        allowed = False
+    else:
+        allowed = not any(character < " " or "\ud800" <= character <= "\udfff" for character in text)
+    if allowed:
+        assert parse_json(data) == [text]
+    else:
+        assert issues_of(data)
+
+
 def test_many_faults_are_reported_up_to_a_bound():
     assert len(issues_of(b"[" + b"NaN," * 1000 + b"1]")) == 100
 
@@ -197,5 +220,6 @@ def test_a_resource_is_an_object_with_its_type(data):
 
 def test_what_json_cannot_carry_is_an_error_of_structure():
     for value in ({1: 2}, "\ud800", object(), {"a": {1, 2}}):
-        with pytest.raises(Structure):
-            to_json(value)
+        for write in (to_json, to_pretty_json):
+            with pytest.raises(Structure):
+                write(value)
