@@ -89,7 +89,7 @@ def _native(body: bytes | dict[str, Any] | None) -> bytes:
 
 
 def _add_identity(headers: Headers, response: FhirResponse, base_url: str) -> None:
-    """Add ETag, Last-Modified, and Location for what was created, Content-Location for anything else."""
+    """Add what says which version of what this is, and how long it may be kept."""
     if response.version_id is None:
         headers.append(_FORGET)
     else:
@@ -99,8 +99,8 @@ def _add_identity(headers: Headers, response: FhirResponse, base_url: str) -> No
         headers.append(("Last-Modified", to_http_date(response.last_modified)))
     location = response.location
     if location is not None:
-        name = "Location" if response.status == 201 else "Content-Location"
-        headers.append((name, location if location.startswith(("http:", "https:")) else f"{base_url}/{location}"))
+        absolute = location if location.startswith(("http:", "https:")) else f"{base_url}/{location}"
+        headers.append(("Location", absolute))
 
 
 def _packed(body: bytes, headers: Headers, accepted: str, native: str | None) -> bytes:

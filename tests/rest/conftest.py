@@ -80,15 +80,3 @@ def patient(client: FlaskClient) -> str:
     resource = {"resourceType": "Patient", "id": "p1", "name": [{"family": "Dupont"}], "birthDate": "1979-03-28"}
     assert client.put("/fhir/Patient/p1", json=resource, content_type="application/fhir+json").status_code == 201
     return "/fhir/Patient/p1"
-
-
-@pytest.fixture
-def fhir_with(make_composition: Callable[..., Composition]) -> Callable[..., Fhir]:
-    """Return a function that gives a FHIR client of a server with some settings."""
-    return lambda **given: Fhir(build_app(make_composition(**given)))
-
-
-@pytest.fixture
-def fhir(fhir_with: Callable[..., Fhir]) -> Fhir:
-    """A FHIR client of a server with default settings."""
-    return fhir_with()

@@ -54,7 +54,7 @@ class Worker:
         try:
             return understand(shipment, self.target.send(shipment.bundle), last=last)
         except OSError as error:
-            return Outcome(failures=[Failure(shipment.places[0], f"no answer ({error})")])
+            return Outcome(failures=[Failure(shipment.origin, f"no answer ({error})")])
 
 
 class Hands:

@@ -96,8 +96,7 @@ def _count(outcome: Outcome, entry: Resource, response: Resource, place: str) ->
 def _refused(shipment: Shipment, reply: Reply) -> Iterator[Failure]:
     """Yield the failure of a whole shipment; the places of its issues say which entries are to blame."""
     texts = list(_texts(reply.resource)) or [f"HTTP {reply.status}"]
-    origin = shipment.places[0].partition(" entry[")[0] if shipment.places else ""
-    yield Failure(origin, " | ".join(texts[:5]), reply.status)
+    yield Failure(shipment.origin, " | ".join(texts[:5]), reply.status)
 
 
 def _texts(outcome: Resource) -> Iterator[str]:

@@ -36,6 +36,11 @@ class Shipment:
     bundle: Resource
     places: tuple[str, ...]
 
+    @property
+    def origin(self) -> str:
+        """The file that it came from."""
+        return self.places[0].partition(" entry[")[0] if self.places else ""
+
     def part(self, numbers: Sequence[int], type: str) -> "Shipment":
         """Return a Bundle of ``type`` with some of the entries."""
         entries = [self.bundle["entry"][number] for number in numbers]
