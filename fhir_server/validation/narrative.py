@@ -37,7 +37,7 @@ _IMAGE_SCHEMES = frozenset({"http", "https", "cid"})
 _IMAGE_DATA = re.compile(r"data:image/[a-z0-9.+-]+[;,]", re.IGNORECASE).match
 _URLS = ("href", "src", "cite", "longdesc")
 _ACTIVE_STYLE = re.compile(
-    r"[\\<>{}]|/\*|@|expression|javascript|vbscript|behavior|binding|url\(['\"]?(?!data:image/)(?:[^)'\"/]*:|//)",
+    r"[\\<>{}]|/\*|@|expression|javascript|vbscript|behavior|binding|url\(['\"]?(?!data:image/)(?:[^()'\"/:]*:|//)",
     re.IGNORECASE,
 ).search
 
@@ -51,7 +51,7 @@ _NO_DIV = Text(
 )
 _FORBIDDEN_DECLARATION = Text(
     "A narrative must not hold a document type, entities, CDATA sections or processing instructions.",
-    "Un texte narratif ne doit avoir ni type de document, ni entités, ni sections CDATA, ni instructions de traitement.",
+    "Un texte narratif ne doit avoir ni type de document, ni entités, ni sections CDATA, ni instructions.",
 )
 _FORBIDDEN_ELEMENT = Text(
     "The narrative has an element that FHIR does not allow (basic formatting, tables, lists, links and images only).",

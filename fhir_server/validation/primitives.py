@@ -1,7 +1,8 @@
 """Checks of primitive values: JSON type, format, range, calendar, required codes.
 
 The expressions accept what R4's accept, and refuse what its text forbids beyond them: days that the calendar does not
-have, control characters, texts over 1 MB. They take linear time. Spec: http://hl7.org/fhir/R4/datatypes.html#primitive
+have, control characters, texts over 1 MB. They take linear time; groups that repeat do so possessively, as each step
+that could be taken back would cost memory. Spec: http://hl7.org/fhir/R4/datatypes.html#primitive
 """
 
 import re
@@ -30,10 +31,10 @@ _MONTH = r"(?:0[1-9]|1[0-2])"
 
 _TEXTS: dict[str, str] = {
     "string": rf"{_NO_CONTROL}{{1,{MAX_TEXT}}}",
-    "code": rf"{_NO_SPACE}+(?:[ \t\r\n]{_NO_SPACE}+)*",
+    "code": rf"{_NO_SPACE}++(?:[ \t\r\n]{_NO_SPACE}++)*+",
     "uri": rf"{_NO_SPACE}+",
     "id": r"[A-Za-z0-9\-.]{1,64}",
-    "oid": r"urn:oid:[0-2](?:\.(?:0|[1-9][0-9]*))+",
+    "oid": r"urn:oid:[0-2](?:\.(?:0|[1-9][0-9]*+))++",
     "uuid": r"urn:uuid:[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}",
     "date": rf"{_YEAR}(?:-{_DAY}|-{_MONTH})?",
     "dateTime": rf"{_YEAR}(?:-{_DAY}(?:T{_TIME}{_ZONE})?|-{_MONTH})?",

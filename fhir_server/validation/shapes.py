@@ -49,13 +49,17 @@ _UNKNOWN_TYPE = Text(
     "resourceType must be the name of one of the resource types of FHIR R4.",
     "resourceType doit être le nom d’un des types de ressource de FHIR R4.",
 )
-_EXTENSION_BOTH = Text(
-    "An extension has either a value or extensions, not both (ext-1).",
-    "Une extension a soit une valeur, soit des extensions, pas les deux (ext-1).",
+_EXTENSION_BOTH = structure_problem(
+    Text(
+        "An extension has either a value or extensions, not both (ext-1).",
+        "Une extension a soit une valeur, soit des extensions, pas les deux (ext-1).",
+    )
 )
-_EXTENSION_NEITHER = Text(
-    "An extension must have a value or extensions (ext-1).",
-    "Une extension doit avoir une valeur ou des extensions (ext-1).",
+_EXTENSION_NEITHER = required_problem(
+    Text(
+        "An extension must have a value or extensions (ext-1).",
+        "Une extension doit avoir une valeur ou des extensions (ext-1).",
+    )
 )
 _NESTED_CONTAINED = Text(
     "A contained resource must not contain resources.", "Une ressource contenue ne doit pas en contenir d’autres."
@@ -131,8 +135,7 @@ class _Shape:
                 if len(chosen) > 1:
                     problems = [*(problems or ()), *self.check_choices(chosen)] or None
                 if is_extension and bool(chosen) is ("extension" in node):
-                    text = _EXTENSION_BOTH if chosen else _EXTENSION_NEITHER
-                    problems = [*(problems or ()), structure_problem(text)]
+                    problems = [*(problems or ()), _EXTENSION_BOTH if chosen else _EXTENSION_NEITHER]
             if len(node) == 1 and "id" in node and not bears_type:
                 problems = [*(problems or ()), structure_problem(_ONLY_AN_ID)]
             return problems
