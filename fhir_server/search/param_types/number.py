@@ -64,7 +64,7 @@ def parse_bounds(prefix: Prefix, text: str) -> Bounds:
     exact = sortable(number)
     match prefix:
         case "eq" | "ne" | "ap":
-            return _precise_bounds(prefix, number)
+            return _precise_bounds(prefix, number, _half_unit(text, number))
         case "gt":
             return Bounds((Comparison("hi", "$gt", exact),))
         case "lt":
@@ -99,9 +99,15 @@ def _end(quantity: Any, missing: str) -> str:
     return missing if number is None else sortable(number)
 
 
-def _precise_bounds(prefix: Prefix, number: Decimal) -> Bounds:
-    exponent = number.as_tuple().exponent
-    half = Decimal((0, (5,), int(exponent) - 1))
+def _half_unit(text: str, number: Decimal) -> Decimal:
+    """Return half a unit of the last digit; of "1e2" that is 5 and not 50, for R4 says [95, 105)."""
+    last = int(number.as_tuple().exponent)
+    if "." not in text and "e" in text.lower():
+        last -= 1
+    return Decimal((0, (5,), last - 1))
+
+
+def _precise_bounds(prefix: Prefix, number: Decimal, half: Decimal) -> Bounds:
     low, high = sortable(EXACT.subtract(number, half)), sortable(EXACT.add(number, half))
     if prefix == "eq":
         return Bounds((Comparison("lo", "$gte", low), Comparison("lo", "$lt", high), Comparison("hi", "$lt", high)))
