@@ -8,6 +8,7 @@ there word for word, every transaction is there whole or not at all, and no hist
 """
 
 import argparse
+import contextlib
 import http.client
 import json
 import os
@@ -73,10 +74,8 @@ class Server:
     def kill(self) -> None:
         """End the server, its workers and its database with SIGKILL, all at once."""
         for pid in descendants(self.process.pid):
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
         self.process.wait()
         self.log.close()
 
@@ -150,7 +149,11 @@ def transact(port: int, ledger: Ledger, value: str) -> None:
     entries = [
         {
             "fullUrl": f"urn:uuid:00000000-0000-4000-8000-00000000000{number}",
-            "resource": {"resourceType": "Basic", "code": {"text": "x"}, "identifier": [{"system": SYSTEM, "value": value}]},
+            "resource": {
+                "resourceType": "Basic",
+                "code": {"text": "x"},
+                "identifier": [{"system": SYSTEM, "value": value}],
+            },
             "request": {"method": "POST", "url": "Basic"},
         }
         for number in range(ENTRIES)
@@ -204,7 +207,8 @@ def run(data: Path, ledger: Ledger, number: int) -> list[str]:
     fresh = Ledger(transactions={}, acknowledged={})
     stop = threading.Event()
     writers = [
-        threading.Thread(target=write_for_a_while, args=(port, fresh, stop, f"{number}-{writer}")) for writer in range(6)
+        threading.Thread(target=write_for_a_while, args=(port, fresh, stop, f"{number}-{writer}"))
+        for writer in range(6)
     ]
     for writer in writers:
         writer.start()
