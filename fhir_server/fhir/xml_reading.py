@@ -187,7 +187,7 @@ def _primitive(node: Node, type_name: str, path: str, faults: _Faults) -> tuple[
             _take(extra, key, children, _table("Element").properties[key], path, faults)
         else:
             faults.add(_UNKNOWN_ELEMENT, f"{path}.{key}", children[0])
-    if not text and not extra:
+    if text == "" or (text is None and not extra):
         faults.add(_NO_VALUE, path, node)
     return (None if text is None else _convert(text, type_name, path, node, faults)), extra or None
 

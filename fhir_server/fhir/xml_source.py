@@ -30,6 +30,10 @@ _DTD = Text(
     "Les déclarations de type de document et les entités sont refusées.",
 )
 _INSTRUCTION = Text("Processing instructions are refused.", "Les instructions de traitement sont refusées.")
+_LEANING = Text(
+    "A narrative uses namespaces in a way that cannot be resolved.",
+    "Un texte narratif emploie des espaces de noms d’une façon qui ne peut pas être résolue.",
+)
 _TOO_DEEP = Text(
     f"Elements are nested more than {MAX_DEPTH} levels deep.",
     f"Des éléments sont imbriqués sur plus de {MAX_DEPTH} niveaux.",
@@ -135,7 +139,10 @@ class _Reader:
         source = self._data[self._narrative_start : end]
         if self._is_self_contained(source):
             return source.decode("utf-8")
-        return _without_prefixes(source, dict(self._prefixes))
+        try:
+            return _without_prefixes(source, dict(self._prefixes))
+        except (etree.LxmlError, ValueError):
+            raise Structure(_LEANING) from None
 
     @staticmethod
     def _is_self_contained(source: bytes) -> bool:

@@ -215,6 +215,42 @@ def test_a_narrative_that_leans_on_outer_prefixes_is_made_to_stand_alone():
     assert parse_xml(data.encode())["text"]["div"] == f'<div xmlns="{XHTML}" title="t">a<b>c</b>df</div>'
 
 
+@pytest.mark.parametrize("uri", ["a b", "%%", "\u00e9", "http://[", "urn:x"])
+def test_strange_namespaces_around_a_narrative_do_no_harm(uri):
+    div = f'<p:div xmlns:p="{XHTML}"><q:b q:c="1"/></p:div>'
+    data = f'<Patient xmlns="{FHIR}" xmlns:q="{uri}"><text><status value="generated"/>{div}</text></Patient>'
+    try:
+        assert "<div" in parse_xml(data.encode())["text"]["div"]
+    except Structure as error:
+        assert error.issues  # noqa: PT017
+
+
+def test_a_narrative_with_prefixes_that_is_too_much_for_lxml_is_refused():
+    text = f'<Patient xmlns="{FHIR}" xmlns:h="{XHTML}"><text><h:div title="{"a" * 10_000_001}"/></text></Patient>'
+    assert len(issues_of(text.encode())) == 1
+
+
+def test_a_comment_before_any_element_of_a_narrative_keeps_the_text_after_it():
+    data = f'<Patient xmlns="{FHIR}" xmlns:h="{XHTML}"><text><h:div>a<!-- b -->c</h:div></text></Patient>'
+    assert parse_xml(data.encode())["text"]["div"] == f'<div xmlns="{XHTML}">ac</div>'
+
+
+def test_a_div_in_the_wrong_place_is_an_unknown_element():
+    assert faults_of(f'<div xmlns="{XHTML}"/>')[0][0] == "Patient.div"
+
+
+def test_a_narrative_nested_too_deeply_is_refused():
+    assert issues_of(patient(f'<text><div xmlns="{XHTML}">{"<b>" * 300}{"</b>" * 300}</div></text>'))
+
+
+def test_an_empty_value_is_reported_even_with_an_id():
+    assert faults_of('<language id="a" value=""/>')[0][0] == "Patient.language"
+
+
+def test_an_attribute_of_the_wrong_type_cannot_be_written():
+    assert write_issues_of({"resourceType": "Basic", "extension": [{"url": 1}]}) == ["Basic.extension[0].url"]
+
+
 def test_html_entities_and_a_missing_namespace_are_made_xml():
     again = parse_xml(to_xml(with_div("<div>a&nbsp;b &amp; c</div>")))
     assert again["text"]["div"] == f'<div xmlns="{XHTML}">a\u00a0b &amp; c</div>'
