@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fhir_server.fhir.decimals import FhirDecimal
@@ -175,7 +175,6 @@ WITH_PATTERN = ["code", "uri", "url", "canonical", "id", "oid", "uuid", "string"
 
 
 @pytest.mark.parametrize("code", WITH_PATTERN)
-@settings(deadline=None)
 @given(data=st.data())
 def test_the_check_agrees_with_the_expression_that_hl7_publishes(code: str, data: st.DataObject) -> None:
     pattern = primitive_pattern(code)
@@ -187,7 +186,6 @@ def test_the_check_agrees_with_the_expression_that_hl7_publishes(code: str, data
     assert (primitive_check(code)(value) is None) is (pattern.match(value) is not None)
 
 
-@settings(deadline=None)
 @given(year=st.integers(0, 9999), month=st.integers(0, 13), day=st.integers(0, 32))
 def test_a_date_is_accepted_exactly_when_the_calendar_has_it(year: int, month: int, day: int) -> None:
     text = f"{year:04}-{month:02}-{day:02}"
@@ -202,7 +200,6 @@ def test_a_date_is_accepted_exactly_when_the_calendar_has_it(year: int, month: i
 
 
 @pytest.mark.parametrize("code", ["date", "dateTime", "instant"])
-@settings(deadline=None)
 @given(data=st.data())
 def test_dates_are_never_wider_than_the_expression_that_hl7_publishes(code: str, data: st.DataObject) -> None:
     pattern = primitive_pattern(code)

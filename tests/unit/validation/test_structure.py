@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fhir_server.errors import Structure
@@ -288,7 +288,6 @@ def test_an_empty_resource_lacks_exactly_its_required_elements(name: str) -> Non
     assert issues({"resourceType": name}) == required
 
 
-@settings(deadline=None)
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.text(max_size=5) | st.floats(),
