@@ -108,7 +108,7 @@ def _compile_member(name: str) -> Apply:
         out: Collection = []
         for item in items:
             select(item, name, out)
-        context.spend(1 + len(out))
+        context.spend(1 + max(len(items), len(out)))
         return out
 
     return member

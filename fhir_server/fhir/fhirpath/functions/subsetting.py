@@ -26,16 +26,19 @@ def last(context: Context, items: Collection) -> Collection:
 
 def tail(context: Context, items: Collection) -> Collection:
     """``tail()``."""
+    context.spend(len(items) >> 4)
     return items[1:]
 
 
 def skip(context: Context, items: Collection, number: Evaluate) -> Collection:
     """``skip(num)``."""
+    context.spend(len(items) >> 4)
     return items[max(_required_integer(context, number), 0) :]
 
 
 def take(context: Context, items: Collection, number: Evaluate) -> Collection:
     """``take(num)``."""
+    context.spend(len(items) >> 4)
     return items[: max(_required_integer(context, number), 0)]
 
 

@@ -238,3 +238,47 @@ def test_a_narrative_is_checked_for_what_fhir_allows(div, expected):
 
 def test_no_narrative_no_check(outcome):
     assert outcome("text.`div`.htmlChecks()") == []
+
+
+@pytest.mark.parametrize(
+    ("value", "text", "expected"),
+    [
+        ({"value": 5, "comparator": "<", "code": "mg"}, "value > 3 'mg'", "Processing"),
+        ({"value": 5, "code": "mg", "system": "http://unitsofmeasure.org"}, "value > 3 'mg'", YES),
+        ({"value": 5, "code": "wk", "system": "http://unitsofmeasure.org"}, "value = 5 weeks", YES),
+        ({"value": 5, "code": "mg", "system": "http://a.org"}, "value = 5 'mg'", NO),
+        ({"value": 5, "unit": "tablets"}, "value = 5 'tablets'", YES),
+        ({"value": 5}, "value = 5", YES),
+        ({"code": "mg"}, "value = 5 'mg'", NO),
+        ("text", "value = 5 'mg'", NO),
+        ({"value": True}, "value = 1 '1'", NO),
+    ],
+)
+def test_a_quantity_of_a_record_is_one_of_the_system_when_it_says_enough(value, text, expected):
+    resource = {"resourceType": "Observation", "valueQuantity": value}
+    try:
+        assert [node.value for node in compile_expression(text).evaluate(resource)] == expected
+    except Processing:
+        assert expected == "Processing"
+
+
+@pytest.mark.parametrize(
+    ("property_name", "value"),
+    [
+        ("valueBoolean", "true"),
+        ("valueInteger", True),
+        ("valueString", 1),
+        ("valueDateTime", 2012),
+        ("valueTime", 10),
+        ("valueDateTime", "next week, as far as anyone can tell from here"),
+    ],
+)
+def test_a_primitive_of_the_wrong_json_type_has_no_system_value(property_name, value):
+    resource = {"resourceType": "Observation", property_name: value}
+    assert compile_expression("value.getValue()").evaluate(resource) == []
+    assert compile_expression("value = 1").evaluate(resource)[0].value is False
+
+
+def test_a_time_of_a_record_is_a_time():
+    resource = {"resourceType": "Observation", "valueTime": "10:30:00"}
+    assert compile_expression("value = @T10:30:00 and value > @T10:29:59.9").boolean(resource)
