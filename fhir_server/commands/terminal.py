@@ -29,7 +29,9 @@ class CommandFailed(click.ClickException):
 
     def __init__(self, text: Text) -> None:
         super().__init__(in_terminal_language(text))
+        # Shown after the command's context, and with it the language, is gone.
+        self._word = in_terminal_language(Text("Error", "Erreur"))
 
     def show(self, file: object = None) -> None:
-        """Print the message, with the word for an error before it."""
-        click.echo(f"{in_terminal_language(Text('Error', 'Erreur'))}: {self.message}", err=True)
+        """Print the message."""
+        click.echo(f"{self._word}: {self.message}", err=True)
