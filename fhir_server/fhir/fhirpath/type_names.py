@@ -6,7 +6,7 @@ Spec: http://hl7.org/fhirpath/N1/#is-type-specifier, http://hl7.org/fhir/R4/fhir
 """
 
 from collections.abc import Callable
-from functools import cache
+from functools import lru_cache
 
 from fhir_server.errors import Invalid, Text
 from fhir_server.fhir import definitions
@@ -37,7 +37,7 @@ def check_known(name: TypeName) -> None:
         )
 
 
-@cache
+@lru_cache(maxsize=4096)
 def is_of_type(type_code: str, name: TypeName) -> bool:
     """Say whether a type (as in ``Node.type``) is the named one or derives from it."""
     if type_code.startswith("System."):
