@@ -177,7 +177,6 @@ class Settings:
 
     max_body: int = setting("96MB", parse_size, "Largest request body; a larger one gets 413.")
     max_attachment: int = setting("64MB", parse_size, "Largest Binary or attachment, decoded.")
-    max_json_depth: int = setting("64", parse_positive, "Deepest nesting of a JSON or XML body.")
     max_bundle_entries: int = setting("20000", parse_positive, "Most entries of one batch or transaction.")
 
     default_count: int = setting("20", parse_positive, "Page size of searches and histories without `_count`.")

@@ -1,7 +1,9 @@
 """What the project says of itself is true."""
 
+import ast
 import re
 import tomllib
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,17 @@ def test_the_readme_lists_every_setting_with_its_default(root: Path) -> None:
         for row in Settings.table()
     ]
     assert table.strip().splitlines()[2:] == wanted
+
+
+def test_every_setting_does_something(modules: dict[str, ast.Module]) -> None:
+    read = {
+        node.attr
+        for path, module in modules.items()
+        if path != "fhir_server/settings.py"
+        for node in ast.walk(module)
+        if isinstance(node, ast.Attribute)
+    }
+    assert [each.name for each in fields(Settings) if each.name not in read] == []
 
 
 def test_the_readme_stays_short_enough_to_be_read(root: Path) -> None:

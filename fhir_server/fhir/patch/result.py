@@ -7,10 +7,10 @@ A patch whose document cannot be understood is refused with 400, one that cannot
 from typing import Any
 
 from fhir_server.errors import Invalid, Processing, Text, TooCostly
+from fhir_server.fhir.json import MAX_DEPTH
 
 MAX_OPERATIONS = 1_000
 """More operations than this in one patch are refused: replace the resource instead."""
-MAX_DEPTH = 64
 MAX_NODES = 1_000_000
 """As many values may a patch insert and leave behind; copying a copy of a copy would otherwise fill the memory."""
 
