@@ -375,3 +375,50 @@ def test_operators_in_values_stay_values(value: str) -> None:
             assert not finds(target, name, value)
         except FhirError as error:
             assert error.status == 400  # noqa: PT017
+
+
+@pytest.mark.parametrize(
+    ("held", "value", "expected"),
+    [
+        ({"onsetRange": {"low": {"value": 5, "code": "a"}, "high": {"value": 10}}}, "gt9", True),
+        ({"onsetRange": {"low": {"value": 5, "code": "a"}, "high": {"value": 10}}}, "gt10", False),
+        ({"onsetRange": {"low": {"value": 5, "code": "a"}, "high": {"value": 10}}}, "7", False),
+        ({"onsetRange": {"low": {"value": 5, "code": "a"}}}, "gt100||a", True),
+        ({"onsetRange": {"high": {"value": 5, "unit": "years"}}}, "lt1||years", True),
+        ({"onsetAge": {"value": 52, "code": "a"}}, "52", True),
+        ({"onsetAge": {"code": "a"}}, "ne1", False),
+    ],
+)
+def test_a_range_is_compared_as_a_range(held: dict[str, Any], value: str, expected: bool) -> None:
+    assert finds({"resourceType": "Condition", **held}, "onset-age", value) is expected
+
+
+def test_sampled_data_counts_by_its_limits() -> None:
+    data = {"origin": {"value": 0, "code": "mV"}, "lowerLimit": -3, "upperLimit": 3}
+    assert finds(observation(valueSampledData=data), "value-quantity", "gt2||mV")
+    assert not finds(observation(valueSampledData=data), "value-quantity", "gt3")
+    assert not finds(observation(valueSampledData={"origin": {"value": 0}}), "value-quantity", "ne99")
+
+
+def test_money_has_its_currency_for_a_unit() -> None:
+    invoice = {"resourceType": "Invoice", "totalGross": {"value": 10, "currency": "EUR"}}
+    assert finds(invoice, "totalgross", "10|urn:iso:std:iso:4217|EUR")
+    assert not finds(invoice, "totalgross", "10||USD")
+    assert finds({"resourceType": "Invoice", "totalGross": {"value": 10}}, "totalgross", "10")
+
+
+def test_a_chance_may_be_a_range() -> None:
+    risk = {"resourceType": "RiskAssessment", "prediction": [{"probabilityRange": {"low": {"value": 1}}}]}
+    assert finds(risk, "probability", "gt50")
+    assert not finds(risk, "probability", "sa1")
+    assert finds(risk, "probability", "ge1")
+    assert not finds(risk, "probability", "eb1")
+    assert not finds(risk, "probability", "le0")
+
+
+def test_a_document_is_found_by_the_resource_it_begins_with() -> None:
+    entry = {"resource": {"resourceType": "Composition", "id": "9"}}
+    bundle = {"resourceType": "Bundle", "type": "document", "entry": [entry]}
+    assert finds(bundle, "composition", "Composition/9")
+    assert finds(bundle, "message:missing", "false")
+    assert not finds(bundle, "message", "MessageHeader/9")
