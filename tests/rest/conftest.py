@@ -1,6 +1,5 @@
 """The real application on a real mongod, called through Flask's test client; one database for each test."""
 
-import itertools
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,8 +15,6 @@ from tests.rest.fhir import Fhir
 
 MakeClient = Callable[..., FlaskClient]
 
-_numbers = itertools.count()
-
 
 @pytest.fixture(scope="session")
 def mongod(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedMongod]:
@@ -28,18 +25,20 @@ def mongod(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedMongod]
 
 @pytest.fixture
 def make_composition(mongod: EmbeddedMongod, tmp_path: Path) -> Iterator[Callable[..., Composition]]:
-    """Return a function that wires the server with some settings, on the test's own database."""
-    database = f"r{os.getpid()}-{next(_numbers)}"
+    """Return a function that wires the server with some settings, on a database that is empty at the test's end."""
     made: list[Composition] = []
 
     def make(**given: Any) -> Composition:
-        fixed = {"mongodb_uri": mongod.uri, "database": database, "data_directory": tmp_path}
+        fixed = {"mongodb_uri": mongod.uri, "database": f"r{os.getpid()}", "data_directory": tmp_path}
         made.append(Composition(Settings.from_environment({}, **fixed, **given)))
         return made[-1]
 
     yield make
     if made:
-        made[0].store().connection.client.drop_database(database)
+        # Emptying is ten times faster than dropping: the indexes stay.
+        database = made[0].store().connection.database
+        for name in database.list_collection_names():
+            database[name].delete_many({})
     for composition in made:
         composition.close()
 
