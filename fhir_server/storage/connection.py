@@ -136,6 +136,8 @@ class Connection:
             connectTimeoutMS=5_000,
             socketTimeoutMS=60_000,  # a database that says nothing must not hold a request for ever
             event_listeners=self._listeners,
+            # Asked at once after an error instead of waiting for the server to report by itself.
+            serverMonitoringMode="poll",
             retryReads=True,
             retryWrites=True,
         )

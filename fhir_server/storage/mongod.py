@@ -111,6 +111,7 @@ def start_mongod(binary: Path, layout: Layout, cache_bytes: int, parameters: Seq
         "--wiredTigerEngineConfigString", _ENGINE,
         "--logpath", str(layout.log), "--logappend", "--logRotate", "reopen", "--quiet",
         "--slowms", "2000000000",  # a logged query would carry health data
+        "--setParameter", "transactionLifetimeLimitSeconds=30",
         "--setParameter", "shutdownTimeoutMillisForSignaledShutdown=100",
         "--setParameter", "diagnosticDataCollectionEnabled=false",
     ]  # fmt: skip
