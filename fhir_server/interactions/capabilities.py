@@ -91,7 +91,7 @@ def build_capability_statement(settings: Settings, base_url: str, types: list[st
                 "resource": [_resource(settings, kind) for kind in types or sorted(resource_types())],
                 "interaction": [{"code": code} for code in _SYSTEM_INTERACTIONS],
                 "searchParam": [_parameter(each) for each in supported_parameters("Resource")],
-                "operation": list(_operations("system", None)),
+                **_if_any("operation", list(_operations("system", None))),
                 "compartment": [
                     f"http://hl7.org/fhir/CompartmentDefinition/{code.lower()}"
                     for code in sorted(compartment_definitions())
@@ -145,6 +145,11 @@ def _resource(settings: Settings, kind: str) -> dict[str, Any]:
         "operation": list(_operations("instance", kind)),
     }
     return {name: value for name, value in declared.items() if value != []}
+
+
+def _if_any(name: str, values: list[Any]) -> dict[str, Any]:
+    """FHIR knows no empty arrays."""
+    return {name: values} if values else {}
 
 
 def _parameter(each: Any) -> dict[str, Any]:
