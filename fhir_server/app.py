@@ -83,7 +83,13 @@ class Composition:
     def _open_store(self) -> MongoStore:
         if self.settings.mongodb_uri is None:
             raise SettingsError([_NO_DATABASE])
-        store = MongoStore(self.settings.mongodb_uri, self.settings.database)
+        seconds = self.settings.request_timeout
+        store = MongoStore(
+            self.settings.mongodb_uri,
+            self.settings.database,
+            read_milliseconds=int(seconds * 1000),
+            commit_seconds=seconds,
+        )
         store.prepare()
         return store
 

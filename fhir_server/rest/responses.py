@@ -8,6 +8,8 @@ import zlib
 from http import HTTPStatus
 from typing import Any, NamedTuple
 
+import orjson
+
 from fhir_server.fhir.json import parse_json, to_json, to_pretty_json
 from fhir_server.fhir.xml import to_xml
 from fhir_server.interactions.request import FhirResponse
@@ -79,7 +81,7 @@ def _written(body: bytes | dict[str, Any] | None, exchange: Exchange) -> bytes:
         return write_resource(body, format, pretty)
     if format == "xml":
         return to_xml(parse_json(body), pretty)
-    return to_pretty_json(parse_json(body)) if pretty else body
+    return to_pretty_json(orjson.Fragment(body)) if pretty else body
 
 
 def _native(body: bytes | dict[str, Any] | None) -> bytes:

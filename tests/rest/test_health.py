@@ -30,4 +30,3 @@ def test_a_missing_index_makes_it_not_ready(make_composition: Callable[..., Comp
     answer = build_app(composition).test_client().get("/health/ready")
     assert answer.status_code == 503
     assert "indexes" in answer.json["reason"]
-

@@ -4,12 +4,14 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -84,6 +86,50 @@ def test_metrics_are_those_of_all_workers(server: Server) -> None:
     counts = {re.findall(pattern, each)[0] for each in metrics}
     assert len(counts) == 1
     assert int(counts.pop()) >= 40
+
+
+def exchange(server: Server, *pieces: bytes) -> bytes:
+    """Send bytes as they are and return what comes back until the server closes or pauses."""
+    host, _, port = server.address.removeprefix("http://").rpartition(":")
+    received = b""
+    with socket.create_connection((host, int(port)), timeout=5) as connection:
+        for piece in pieces:
+            connection.sendall(piece)
+        connection.settimeout(1)
+        with suppress(TimeoutError, ConnectionError):
+            while piece := connection.recv(65_536):
+                received += piece
+    return received
+
+
+HEAD = b"POST /fhir/Patient HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/fhir+json\r\n"
+PATIENT = b'{"resourceType":"Patient"}'
+
+
+def test_a_body_that_is_announced_too_long_is_refused_before_it_comes(server: Server) -> None:
+    answer = exchange(server, HEAD + b"Content-Length: 900000000000\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 413 ")
+
+
+def test_a_chunked_body_is_taken(server: Server) -> None:
+    chunk = b"%x\r\n%s\r\n0\r\n\r\n" % (len(PATIENT), PATIENT)
+    answer = exchange(server, HEAD + b"Transfer-Encoding: chunked\r\n\r\n", chunk)
+    assert answer.startswith(b"HTTP/1.1 201 ")
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"Content-Length: 5\r\nContent-Length: 6\r\n\r\n",
+        b"Transfer-Encoding: chunked, identity\r\n\r\n",
+        b"Content-Length: +5\r\n\r\n",
+    ],
+)
+def test_no_second_request_hides_in_a_body(server: Server, head: bytes) -> None:
+    answer = exchange(server, HEAD + head + b"0\r\n\r\n" + b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert b'"live"' not in answer
+    assert b" 201 " not in answer
 
 
 def test_a_load_over_http_goes_in_and_goes_in_again(server: Server, tmp_path: Path) -> None:
