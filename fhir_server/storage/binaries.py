@@ -6,12 +6,14 @@ Spec: https://www.mongodb.com/docs/manual/core/gridfs/
 """
 
 import secrets
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from datetime import datetime
-from itertools import groupby
+from itertools import groupby, islice
 from typing import Any
 
+from bson import ObjectId
 from gridfs import GridFSBucket
+from pymongo.collection import Collection
 
 from fhir_server.storage.connection import MAJORITY, READ_CONCERN, Connection, translated
 from fhir_server.storage.documents import to_version_key
@@ -40,8 +42,8 @@ class Binaries:
         gone = list(files)
         if gone:
             with translated():
-                self._connection.database[f"{BUCKET}.files"].delete_many({"_id": {"$in": gone}})
-                self._connection.database[f"{BUCKET}.chunks"].delete_many({"files_id": {"$in": gone}})
+                self._files.delete_many({"_id": {"$in": gone}})
+                self._chunks.delete_many({"files_id": {"$in": gone}})
 
     def fill(self, found: Iterable[dict[str, Any]]) -> None:
         """Put the bodies into the stored documents that name a file (changes them); one round trip for all."""
@@ -57,26 +59,47 @@ class Binaries:
                 raise RuntimeError(f"the body {file} is not whole")
 
     def sweep_orphans(self, older_than: datetime) -> int:
-        """Remove the files uploaded before ``older_than`` that no version names; returns how many."""
-        swept = 0
+        """Remove what was uploaded before ``older_than`` and no version names; returns how many files, whole or not."""
         with translated():
-            for files in self._older(older_than):
-                versions = [file.rpartition("/")[0] for file in files]
-                named = self._connection.database["history"].find({"_id": {"$in": versions}}, {"file": 1})
-                orphans = set(files) - {version.get("file") for version in named}
-                self.drop(orphans)
-                swept += len(orphans)
+            return self._sweep_files(older_than) + self._sweep_pieces(older_than)
+
+    def _sweep_files(self, older_than: datetime) -> int:
+        found = self._files.find({"uploadDate": {"$lt": older_than}}, {"_id": 1})
+        swept = 0
+        for files in _batches(file["_id"] for file in found):
+            versions = [file.rpartition("/")[0] for file in files]
+            named = self._connection.database["history"].find({"_id": {"$in": versions}}, {"file": 1})
+            orphans = set(files) - {version.get("file") for version in named}
+            self.drop(orphans)
+            swept += len(orphans)
         return swept
 
-    def _older(self, older_than: datetime) -> Iterator[Sequence[str]]:
-        batch: list[str] = []
-        for file in self._connection.database[f"{BUCKET}.files"].find({"uploadDate": {"$lt": older_than}}, {"_id": 1}):
-            batch.append(file["_id"])
-            if len(batch) == _SWEEP_BATCH:
-                yield batch
-                batch = []
-        if batch:
-            yield batch
+    def _sweep_pieces(self, older_than: datetime) -> int:
+        """Remove the chunks of uploads that never came to their end: such a file was never registered."""
+        first = self._chunks.find({"n": 0}, {"_id": 0, "files_id": 1}).hint([("files_id", 1), ("n", 1)])
+        swept = 0
+        for files in _batches(chunk["files_id"] for chunk in first):
+            whole = {file["_id"] for file in self._files.find({"_id": {"$in": files}}, {"_id": 1})}
+            pieces = self._chunks.find(
+                {
+                    "files_id": {"$in": [file for file in files if file not in whole]},
+                    "n": 0,
+                    "_id": {"$lt": ObjectId.from_datetime(older_than)},
+                },
+                {"files_id": 1},
+            )
+            orphans = [chunk["files_id"] for chunk in pieces]
+            self.drop(orphans)
+            swept += len(orphans)
+        return swept
+
+    @property
+    def _files(self) -> Collection[dict[str, Any]]:
+        return self._connection.database[f"{BUCKET}.files"]
+
+    @property
+    def _chunks(self) -> Collection[dict[str, Any]]:
+        return self._connection.database[f"{BUCKET}.chunks"]
 
     def _bucket(self) -> GridFSBucket:
         return GridFSBucket(self._connection.database, BUCKET, write_concern=MAJORITY)
@@ -90,3 +113,9 @@ def _chunks_of(files: list[str]) -> dict[str, Any]:
         "projection": {"_id": 0, "files_id": 1, "data": 1},
         "readConcern": READ_CONCERN,
     }
+
+
+def _batches(names: Iterable[str]) -> Iterator[list[str]]:
+    rest = iter(names)
+    while batch := list(islice(rest, _SWEEP_BATCH)):
+        yield batch

@@ -73,7 +73,7 @@ def ensure_indexes(database: Database[dict[str, Any]]) -> None:
         declared = [index for index in INDEXES if index.collection == collection]
         for index in declared:
             if index.name in found and _difference(index, found[index.name]):
-                database[collection].drop_index(index.name)
+                _drop_index(database, collection, index.name)
                 del found[index.name]
         missing = [_specification(index) for index in declared if index.name not in found]
         if missing:
@@ -119,6 +119,14 @@ def _difference(index: Index, found: Mapping[str, Any]) -> str:
 
 def _specification(index: Index) -> dict[str, Any]:
     return {"key": dict(index.keys), "name": index.name, **index.options}
+
+
+def _drop_index(database: Database[dict[str, Any]], collection: str, name: str) -> None:
+    try:
+        database[collection].drop_index(name)
+    except OperationFailure as error:
+        if error.code != 27:  # IndexNotFound: another worker was faster
+            raise
 
 
 def _create_collection(database: Database[dict[str, Any]], name: str) -> None:

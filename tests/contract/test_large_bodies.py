@@ -60,8 +60,12 @@ def test_only_old_files_without_a_version_are_swept(store: MongoStore, change: M
     store.commit(Plan((change("Binary/1", 1, body=None),)))
     for number in range(3):  # what a server leaves that dies between the upload and the commit
         store._binaries.put(change(f"Binary/{number}", body=LARGE))
+    store.connection.database["bodies.files"].delete_one({"_id": {"$regex": "^Binary/0/"}})  # dead amid the upload
     assert store.sweep_orphans(datetime.now(UTC) - timedelta(hours=1)) == 0
     assert store.sweep_orphans(LATER) == 3
+    assert set(store.connection.database["bodies.chunks"].distinct("files_id")) == set(
+        store.connection.database["bodies.files"].distinct("_id")
+    )
     assert store.sweep_orphans(LATER) == 0
     version = store.get_version("Binary/1", 1)
     assert version is not None
