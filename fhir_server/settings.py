@@ -183,7 +183,7 @@ class Settings:
     max_count: int = setting("1000", parse_positive, "Largest page size; a larger `_count` is cut to it.")
     page_link_lifetime: float = setting("1h", parse_duration, "How long a page link can be followed.")
     default_handling: Handling = setting(
-        "lenient", one_of(Handling), "Unknown search parameters without `Prefer: handling`: refused or warned about."
+        "strict", one_of(Handling), "Unknown search parameters without `Prefer: handling`: refused or warned about."
     )
     language: Language = setting("en", one_of(Language), "Language of messages when the caller asks for none.")
 
