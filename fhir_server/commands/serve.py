@@ -46,7 +46,7 @@ def serve(settings: Settings, *, demo: bool) -> None:
     Raises ``CommandFailed`` when the address is taken or there is no database.
     """
     settings = _with_free_port(settings)
-    with running_database(settings) as connected, _metrics_directory():
+    with running_database(settings) as connected, _worker_environment():
         composition = Composition(connected)
         composition.store()
         if demo:
@@ -98,11 +98,15 @@ def _with_free_port(settings: Settings) -> Settings:
 
 
 @contextmanager
-def _metrics_directory() -> Iterator[None]:
-    """Give the workers a directory for their common metrics, empty at first and gone at the end."""
+def _worker_environment() -> Iterator[None]:
+    """Prepare the environment that workers inherit: a directory for common metrics, and an allocator that gives back.
+
+    ``putenv`` because it is for the workers alone: here the metrics library has already chosen its kind of values.
+    """
     directory = Path(tempfile.mkdtemp(prefix="fhir-server-metrics-"))
-    # For the workers' environment alone: in this process the library has already chosen its kind of values.
     os.putenv(DIRECTORY, str(directory))
+    # One arena for each thread would keep the memory of the largest bundle that every single thread has met.
+    os.putenv("MALLOC_ARENA_MAX", "2")
     try:
         yield
     finally:
