@@ -12,6 +12,7 @@ from fhir_server.app import Composition, build_app
 from fhir_server.settings import Settings
 from fhir_server.storage.embedded import EmbeddedMongod
 from tests.rest.fhir import Fhir
+from tests.rest.server import Server, running_server
 
 MakeClient = Callable[..., FlaskClient]
 
@@ -20,6 +21,13 @@ MakeClient = Callable[..., FlaskClient]
 def mongod(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedMongod]:
     """A running mongod for the tests of one process."""
     with EmbeddedMongod(tmp_path_factory.mktemp("mongod"), cache_size=2**28) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server process with the demo record, shared by the tests of one process."""
+    with running_server(tmp_path_factory.mktemp("server"), "--demo") as running:
         yield running
 
 

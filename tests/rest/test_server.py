@@ -6,32 +6,15 @@ import re
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-COMMAND = [sys.executable, "-m", "fhir_server.cli"]
-
-
-@dataclass
-class Server:
-    """A running ``fhir-server serve``."""
-
-    process: subprocess.Popen[str]
-    address: str
-    announcement: str
-
-    def get(self, path: str) -> tuple[int, bytes]:
-        """GET and return status and body."""
-        with urllib.request.urlopen(self.address + path, timeout=30) as answer:
-            return answer.status, answer.read()
+from tests.rest.server import COMMAND, Server
 
 
 def run(*arguments: object, **environ: str) -> subprocess.CompletedProcess[str]:
@@ -40,34 +23,8 @@ def run(*arguments: object, **environ: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(words, capture_output=True, text=True, timeout=120, env={**clean, **environ}, check=False)
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The data directory of the module's server."""
-    return tmp_path_factory.mktemp("data")
-
-
-@pytest.fixture(scope="module")
-def server(data: Path) -> Iterator[Server]:
-    """A server with the demo record on a free port; it must end well."""
-    words = [*COMMAND, "serve", "--port", "0", "--data", str(data), "--demo"]
-    with (data / "log").open("w") as log:
-        process = subprocess.Popen(words, stdout=log, stderr=subprocess.PIPE, text=True)
-        announcement = ""
-        assert process.stderr is not None
-        for line in process.stderr:
-            announcement += line
-            if "Ctrl-C" in line:
-                break
-        found = re.search(r"http://127\.0\.0\.1:\d+", announcement)
-        assert found, announcement
-        yield Server(process, found[0], announcement)
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0
-        process.stderr.close()
-
-
-def test_it_says_where_everything_is(server: Server, data: Path) -> None:
-    for part in ("/fhir\n", "/fhir/metadata\n", str(data), "/metrics"):
+def test_it_says_where_everything_is(server: Server) -> None:
+    for part in ("/fhir\n", "/fhir/metadata\n", str(server.data), "/metrics"):
         assert part in server.announcement
     assert server.get("/health/ready")[0] == 200
 
@@ -141,8 +98,8 @@ def test_a_load_over_http_goes_in_and_goes_in_again(server: Server, tmp_path: Pa
     assert server.get("/fhir/Patient/loaded")[0] == 200
 
 
-def test_a_second_server_on_the_same_data_or_port_is_refused(server: Server, data: Path, tmp_path: Path) -> None:
-    same_data = run("serve", "--port", "0", "--data", data)
+def test_a_second_server_on_the_same_data_or_port_is_refused(server: Server, tmp_path: Path) -> None:
+    same_data = run("serve", "--port", "0", "--data", server.data)
     assert same_data.returncode == 1
     assert "already uses the data directory" in same_data.stderr
     port = server.address.rpartition(":")[2]
