@@ -52,9 +52,8 @@ def to_layout(directory: Path) -> Layout:
     near = directory / "run" / "mongod.sock"
     if _fits(near):
         return Layout(data, directory / "mongod.log", near)
-    runtime = os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()
     name = sha256(os.fsencode(directory)).hexdigest()[:16]
-    for base in (Path(runtime), Path("/tmp")):
+    for base in (Path(tempfile.gettempdir()), Path("/tmp")):
         far = base / f"fhir-{os.getuid()}-{name}" / "mongod.sock"
         if _fits(far):
             return Layout(data, directory / "mongod.log", far)
