@@ -6,7 +6,7 @@ that a resource costs only what it has. The fields are listed in the package's d
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from typing import Any
 
 from fhir_server.errors import FhirError, Issue, Processing, Text
@@ -18,7 +18,8 @@ from fhir_server.search.expressions import cast_of, first_step, steps_of
 from fhir_server.search.param_types import date, number, quantity, reference, string, token, uri
 from fhir_server.search.param_types.date import LONG
 from fhir_server.search.param_types.presence import count_entries, present_key
-from fhir_server.search.parameters import SearchParameter, supported_parameters
+from fhir_server.search.parameters import SearchParameter, indexed_parameters
+from fhir_server.search.stored import stored_parameters_of
 
 Values = Callable[[dict[str, Any]], Iterable[tuple[Any, str, Any]]]
 
@@ -53,7 +54,7 @@ def to_index(resource: dict[str, Any], base_url: str = "") -> dict[str, Any]:
     Raises ``Processing`` naming every parameter whose values cannot be extracted: unindexed, it would be lost.
     """
     resource_type = resource["resourceType"]
-    plan = _plan(resource_type, base_url)
+    plan = _plan(resource_type, base_url, stored_parameters_of(resource_type))
     entries = Entries()
     entries.t[resource_type] = None
     failures: list[Issue] = []
@@ -162,11 +163,12 @@ def _labels(resource: Mapping[str, Any]) -> list[str]:
     return list(dict.fromkeys(labels))
 
 
-@cache
-def _plan(resource_type: str, base_url: str) -> Plan:
+@lru_cache(maxsize=1_024)
+def _plan(resource_type: str, base_url: str, stored: tuple[SearchParameter, ...]) -> Plan:
+    """``stored`` are those parameters of the type that may change while the server runs; the others never do."""
     by_property: dict[str, list[Step]] = {}
     always: list[Step] = []
-    parameters = supported_parameters(resource_type)
+    parameters = indexed_parameters(resource_type)
     for parameter in parameters:
         for part in () if parameter.in_document else parameter.parts:
             step = _step(parameter, part, base_url)

@@ -20,6 +20,7 @@ from fhir_server.fhir.definitions import (
 )
 from fhir_server.search.expressions import cast_of, element_of, elements_of, resolved_type_of, split_union, steps_of
 from fhir_server.search.ranges import PREFIXES
+from fhir_server.search.stored import stored_parameter, stored_parameters, stored_parameters_of
 
 ParameterType = Literal["number", "date", "string", "token", "reference", "composite", "quantity", "uri", "special"]
 
@@ -55,7 +56,8 @@ class SearchParameter:
     that concern the type. ``refusal`` says why a search by it is refused. ``primary``: it is the type's primary date,
     kept in ``ds`` and ``de``. ``patient``: it has at most one value and a Patient among its targets, so that ``pt``
     answers for it. ``system``: all its values have this code system without writing it, or none if it is empty.
-    ``modifiers`` are those supported, resource types (``:Patient``) aside.
+    ``modifiers`` are those supported, resource types (``:Patient``) aside. ``pending``: it is a stored one whose
+    index is not complete yet; ``refusal`` then tells how far it is, and what is written is indexed by it already.
     """
 
     resource_type: str
@@ -68,6 +70,7 @@ class SearchParameter:
     primary: bool = False
     patient: bool = False
     system: str | None = None
+    pending: bool = False
 
     @property
     def key(self) -> str:
@@ -94,17 +97,17 @@ class SearchParameter:
 
 def search_parameter(resource_type: str, code: str) -> SearchParameter | None:
     """Return the parameter of a resource type, also one that is defined but refused; None for an unknown one."""
-    return _by_code(resource_type).get(code)
+    return _by_code(resource_type).get(code) or stored_parameter(resource_type, code)
 
 
 def search_parameters(resource_type: str) -> tuple[SearchParameter, ...]:
     """Return all parameters defined for a type, the common ones first; raises ``KeyError`` for what is no type."""
-    return tuple(_by_code(resource_type).values())
+    return (*_by_code(resource_type).values(), *stored_parameters_of(resource_type))
 
 
 def common_parameter(code: str) -> SearchParameter | None:
     """Return the parameter that every resource type has (``_tag``), by which a system search may ask."""
-    return _by_code("Resource").get(code)
+    return search_parameter("Resource", code)
 
 
 def supported_parameters(resource_type: str) -> tuple[SearchParameter, ...]:
@@ -112,9 +115,19 @@ def supported_parameters(resource_type: str) -> tuple[SearchParameter, ...]:
     return tuple(parameter for parameter in search_parameters(resource_type) if parameter.refusal is None)
 
 
+def indexed_parameters(resource_type: str) -> tuple[SearchParameter, ...]:
+    """Return what a resource of the type is indexed by: what may be asked, and what will be once all are indexed."""
+    return tuple(one for one in search_parameters(resource_type) if one.refusal is None or one.pending)
+
+
+def build_parameter(resource_type: str, definition: Mapping[str, Any]) -> SearchParameter:
+    """Return the parameter that a stored SearchParameter resource defines on one of its types."""
+    return _parameter(resource_type, definition, primary=False)
+
+
 def documentation(parameter: SearchParameter) -> str:
     """Return the definition's description in Markdown."""
-    definition = artifact("SearchParameter", parameter.url) or {}
+    definition = stored_parameters().definitions.get(parameter.url) or artifact("SearchParameter", parameter.url) or {}
     return str(definition.get("description", ""))
 
 

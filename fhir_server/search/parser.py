@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from fhir_server.errors import FhirError, Invalid, Issue, NotSupported, Text, TooCostly, Value
+from fhir_server.errors import FhirError, Invalid, Issue, NotSupported, Processing, Text, TooCostly, Value
 from fhir_server.fhir.definitions import is_resource_type, resource_types
 from fhir_server.search.ast import AnyType, Node, ReferenceIs, RefersTo, TokenIn, TypeIs, build_and, build_not, build_or
 from fhir_server.search.param_types import date, number, presence, quantity, reference, special, string, token, uri
@@ -202,7 +202,7 @@ def _parameters(code: str, reading: _Reading) -> tuple[SearchParameter, ...]:
     if first is None:
         raise NotSupported(_UNKNOWN)
     if first.refusal is not None:
-        raise NotSupported(first.refusal)
+        raise (Processing if first.pending else NotSupported)(first.refusal)
     if len(reading.types) == 1:
         return (first,)
     if first.in_document:
@@ -274,8 +274,10 @@ def _issue(name: str, error: FhirError) -> list[Issue]:
     ]
 
 
-def _error(problems: Sequence[Issue]) -> Invalid:
+def _error(problems: Sequence[Issue]) -> FhirError:
     codes = {one.code for one in problems}
+    if codes == {"processing"}:
+        return Processing(problems)  # a parameter that is still being indexed: the same search will do later
     if codes == {"not-supported"}:
         return NotSupported(problems)
     return Value(problems) if codes == {"value"} else Invalid(problems)
