@@ -22,7 +22,7 @@ from pymongo.monitoring import CommandFailedEvent, CommandListener, CommandStart
 from pymongo.uri_parser import parse_uri
 
 from fhir_server.errors import Text, Timeout
-from fhir_server.storage.documents import CODEC
+from fhir_server.storage.documents import CODEC, READ_CODEC
 from fhir_server.storage.store import StoreStatus, StoreUnavailable
 from fhir_server.storage.wire import WireReader
 
@@ -167,7 +167,7 @@ class _DriverReader:
         self._connection = connection
 
     def run(self, command: dict[str, Any]) -> dict[str, Any]:
-        return _twice(lambda: self._connection.database.command(command, codec_options=CODEC))
+        return _twice(lambda: self._connection.database.command(command, codec_options=READ_CODEC))
 
     def documents(self, command: dict[str, Any]) -> list[dict[str, Any]]:
         return _twice(lambda: self._documents(command))
@@ -175,11 +175,11 @@ class _DriverReader:
     def _documents(self, command: dict[str, Any]) -> list[dict[str, Any]]:
         database = self._connection.database
         with self._connection.client.start_session() as session:
-            cursor = database.command(command, codec_options=CODEC, session=session)["cursor"]
+            cursor = database.command(command, codec_options=READ_CODEC, session=session)["cursor"]
             found: list[dict[str, Any]] = cursor["firstBatch"]
             while cursor["id"]:
                 more = {"getMore": cursor["id"], "collection": cursor["ns"].partition(".")[2]}
-                cursor = database.command(more, codec_options=CODEC, session=session)["cursor"]
+                cursor = database.command(more, codec_options=READ_CODEC, session=session)["cursor"]
                 found += cursor["nextBatch"]
         return found
 

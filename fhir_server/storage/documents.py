@@ -19,6 +19,9 @@ from fhir_server.errors import Text, TooLong
 from fhir_server.storage.store import Change, Document
 
 CODEC: CodecOptions[dict[str, Any]] = CodecOptions(tz_aware=True, tzinfo=UTC)
+READ_CODEC: CodecOptions[dict[str, Any]] = CodecOptions(tz_aware=False)
+"""For readers: the driver takes a microsecond to make one aware datetime, a page of 50 has a hundred of them."""
+
 HISTORY_FIELDS = ("pt", "l", "c")
 """Index fields that history keeps: patient, security labels, compartments."""
 
@@ -79,11 +82,21 @@ def to_outbox(changes: Sequence[Change], now: datetime) -> list[RawBSONDocument]
     ]
 
 
-def from_current(found: Mapping[str, Any], index: bool = False) -> Document:
-    """Return the Document of a stored current version; with ``index`` it carries the fields that are not ours."""
-    fields = {name: value for name, value in found.items() if name not in OWN_FIELDS} if index else {}
+def from_current(found: Mapping[str, Any], index: bool = False, names: Sequence[str] = ()) -> Document:
+    """Return the Document of a stored current version; it carries the index fields named, with ``index`` all."""
+    fields: dict[str, Any] = {}
+    if index:
+        fields = {name: _aware(value) for name, value in found.items() if name not in OWN_FIELDS}
+    elif names:
+        fields = {name: _aware(found[name]) for name in names if name in found}
     return Document(
-        found["_id"], found["version"], found["updated"], found["deleted"], found.get("body"), found["method"], fields
+        found["_id"],
+        found["version"],
+        found["updated"].replace(tzinfo=UTC),
+        found["deleted"],
+        found.get("body"),
+        found["method"],
+        fields,
     )
 
 
@@ -91,8 +104,25 @@ def from_history(found: Mapping[str, Any]) -> Document:
     """Return the Document of a stored version, with the index fields that history keeps."""
     fields = {name: found[name] for name in HISTORY_FIELDS if name in found}
     return Document(
-        found["ref"], found["version"], found["updated"], found["deleted"], found.get("body"), found["method"], fields
+        found["ref"],
+        found["version"],
+        found["updated"].replace(tzinfo=UTC),
+        found["deleted"],
+        found.get("body"),
+        found["method"],
+        fields,
     )
+
+
+def _aware(value: Any) -> Any:
+    """Return an index value with its datetimes in UTC, as the matcher compares them."""
+    if isinstance(value, datetime):
+        return value.replace(tzinfo=UTC)
+    if isinstance(value, list):
+        return [_aware(one) for one in value]
+    if isinstance(value, dict):
+        return {name: _aware(one) for name, one in value.items()}
+    return value
 
 
 def to_projection(with_body: bool, with_index: bool, index_fields: Iterable[str]) -> dict[str, int]:

@@ -88,8 +88,8 @@ class MongoStore:
     def find(self, query: Query) -> list[Document]:
         """Return the documents in order. One round trip as long as they fit 16 MB."""
         found = self._documents(commands.to_find(query, self._milliseconds))
-        index = query.with_index or bool(query.index_fields)
-        return [documents.from_current(document, index) for document in found]
+        index, names = query.with_index, query.index_fields
+        return [documents.from_current(document, index, names) for document in found]
 
     def find_each(self, filters: Sequence[Mapping[str, Any]], limit: int = 2) -> list[list[Document]]:
         """Return, for each filter, at most ``limit`` current documents without body. One round trip for all."""

@@ -16,7 +16,7 @@ from typing import Any
 import bson
 from pymongo.errors import AutoReconnect, OperationFailure
 
-from fhir_server.storage.documents import CODEC
+from fhir_server.storage.documents import READ_CODEC
 
 _HEADER = struct.Struct("<iiiiIb")
 _OP_MSG = 2013
@@ -49,7 +49,7 @@ class WireReader:
         if self._listener is not None:
             self._listener(next(iter(command)))
         command["$db"] = self._database
-        body = bson.encode(command, codec_options=CODEC)
+        body = bson.encode(command, codec_options=READ_CODEC)
         message = _HEADER.pack(_PREAMBLE + len(body), 0, 0, _OP_MSG, 0, 0) + body
         reply = self._exchange(message)
         if reply.get("ok") != 1:
@@ -120,7 +120,7 @@ def _talk(connection: socket.socket, message: bytes) -> dict[str, Any]:
         raise ConnectionError("not a MongoDB answer")
     if len(data) < size:
         data = _rest(connection, data, size)
-    return bson.decode(memoryview(data)[_PREAMBLE:], codec_options=CODEC)
+    return bson.decode(memoryview(data)[_PREAMBLE:], codec_options=READ_CODEC)
 
 
 def _some(connection: socket.socket, size: int, data: bytes) -> bytes:
