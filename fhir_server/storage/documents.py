@@ -67,12 +67,13 @@ def to_version_key(reference: str, version: int) -> str:
     return f"{reference}/{version:010d}"
 
 
-def to_outbox(changes: Sequence[Change], now: datetime) -> list[RawBSONDocument]:
+def to_outbox(changes: Sequence[Change], now: datetime, generation: int = 0) -> list[RawBSONDocument]:
     """Return the plan's outbox documents: one, however many changes (a further one per 20,000)."""
     return [
         _to_bson(
             {
                 "at": now,
+                "g": generation,
                 "changes": [
                     [c.reference, c.version, c.method, c.updated] for c in changes[start : start + OUTBOX_CHANGES]
                 ],

@@ -8,7 +8,7 @@ from pymongo.database import Database
 from pymongo.errors import OperationFailure
 
 Keys = tuple[tuple[str, int], ...]
-COLLECTIONS = ("resources", "history", "outbox", "guards", "meta")
+COLLECTIONS = ("resources", "history", "outbox", "guards", "meta", "jobs")
 _DAY = 86_400
 
 
@@ -55,6 +55,14 @@ INDEXES: tuple[Index, ...] = (
         {"partialFilterExpression": {"pt": {"$exists": True}}},
     ),
     Index("outbox", "age", (("at", 1),), "the oldest first; gone after 7 days", {"expireAfterSeconds": 7 * _DAY}),
+    Index("jobs", "kind", (("kind", 1), ("created", 1)), "the oldest job that is due"),
+    Index(
+        "jobs",
+        "exclusive",
+        (("exclusive", 1),),
+        "of jobs that exclude one another, one runs at a time",
+        {"unique": True, "partialFilterExpression": {"state": "running"}},
+    ),
     Index("guards", "age", (("at", 1),), "unused for a day, a guard protects nobody", {"expireAfterSeconds": _DAY}),
 )
 

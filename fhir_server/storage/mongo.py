@@ -15,7 +15,9 @@ from fhir_server.storage.binaries import Binaries
 from fhir_server.storage.combining import CombiningReader
 from fhir_server.storage.connection import READ_CONCERN, Connection, translated
 from fhir_server.storage.group_commit import GroupCommit
+from fhir_server.storage.index_writer import IndexWriter
 from fhir_server.storage.migrations import migrate
+from fhir_server.storage.records import Records
 from fhir_server.storage.store import Document, HistoryQuery, Plan, Query, StoreStatus, StoreUnavailable
 from fhir_server.storage.transaction import Transactions, Work, to_work
 
@@ -43,6 +45,8 @@ class MongoStore:
         listener: Callable[[str], None] | None = None,
     ) -> None:
         self.connection = Connection(uri, database, driver_reads=driver_reads, listener=listener)
+        self.records = Records(self.connection)
+        self.index_writer = IndexWriter(self.connection)
         self._large_body = large_body
         self._milliseconds = read_milliseconds
         self._binaries = Binaries(self.connection)
@@ -179,6 +183,12 @@ class MongoStore:
     def status(self) -> StoreStatus:
         """Return whether reads and writes work now; never raises."""
         return self.connection.status()
+
+    def explain(self, query: Query) -> dict[str, Any]:
+        """Return MongoDB's own account of how it runs the query, having run it (``executionStats``)."""
+        find = commands.to_find(query, self._milliseconds)
+        concern = {"readConcern": find.pop("readConcern")}
+        return self._run({"explain": find, "verbosity": "executionStats", **concern})
 
     def check_indexes(self) -> list[str]:
         """Return what is wrong with the indexes, one English sentence each; empty when all is well."""

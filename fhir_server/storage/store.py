@@ -59,10 +59,14 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """A lock on canonical criteria: the commit fails unless its counter still is ``expected``, and then adds one."""
+    """A lock on canonical criteria: the commit fails unless its counter still is ``expected``, and then adds one.
+
+    A ``lasting`` one is never forgotten: its counter is the generation of something.
+    """
 
     key: str
     expected: int
+    lasting: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +77,8 @@ class Plan:
     guards: tuple[Guard, ...] = ()
     records: tuple[tuple[str, Mapping[str, Any]], ...] = ()
     """Further documents to insert with it, as (collection, document): audit events, jobs."""
+    generation: int = 0
+    """Of the stored search parameters by which the changes are indexed."""
 
 
 class VersionConflict(Exception):
@@ -81,6 +87,10 @@ class VersionConflict(Exception):
     def __init__(self, positions: tuple[int, ...] = ()) -> None:
         self.positions = positions
         super().__init__("the expected versions are no longer the current ones")
+
+
+class OutdatedIndex(VersionConflict):
+    """The changes were indexed under search parameters that have been replaced since; index them anew."""
 
 
 class StoreUnavailable(Exception):

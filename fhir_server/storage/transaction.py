@@ -22,11 +22,13 @@ from pymongo.read_concern import ReadConcern
 from fhir_server.errors import Text, TooLong
 from fhir_server.storage.connection import MAJORITY, Connection, is_unavailable, translate
 from fhir_server.storage.documents import CODEC, Encoded, to_outbox
-from fhir_server.storage.store import Guard, Plan, StoreUnavailable, VersionConflict
+from fhir_server.storage.store import Guard, OutdatedIndex, Plan, StoreUnavailable, VersionConflict
 
 _MESSAGE_LIMIT = 15 * 1024 * 1024
 _COMMAND_LIMIT = 50_000
 _DUPLICATE_KEY = 11000
+_AGAINST_VALIDATOR = 121
+"""The outbox takes nothing that was indexed under an old generation of parameters (``index_writer.fence``)."""
 _WRITE_CONFLICT = 112
 _TOO_LARGE_FOR_CACHE = 388
 _UNKNOWN = "UnknownTransactionCommitResult"
@@ -59,7 +61,7 @@ class Work:
 
 def to_work(plan: Plan, encoded: tuple[Encoded, ...]) -> Work:
     """Return the plan with everything it writes in BSON."""
-    outbox = tuple(to_outbox(plan.changes, datetime.now(UTC))) if plan.changes else ()
+    outbox = tuple(to_outbox(plan.changes, datetime.now(UTC), plan.generation)) if plan.changes else ()
     records = tuple((name, _to_record(document)) for name, document in plan.records)
     size = sum(len(each.current.raw) + len(each.history.raw) for each in encoded)
     return Work(plan, encoded, outbox, records, size)
@@ -189,6 +191,8 @@ def _check(reply: Mapping[str, Any], count: int) -> None:
                     "La transaction dépasse ce que la base peut valider en une fois ; envoyez-la en plusieurs parties.",
                 )
             )
+        if code == _AGAINST_VALIDATOR:
+            raise OutdatedIndex
         raise OperationFailure("a write was refused", code, {"errorLabels": reply.get("errorLabels", [])})
     if errors or reply["n"] != count:
         raise _Lost
@@ -202,7 +206,7 @@ def _compare_and_set(encoded: Encoded) -> dict[str, Any]:
 def _advance(guard: Guard) -> dict[str, Any]:
     return {
         "q": {"_id": guard.key, "n": guard.expected},
-        "u": {"$inc": {"n": 1}, "$currentDate": {"at": True}},
+        "u": {"$inc": {"n": 1}} if guard.lasting else {"$inc": {"n": 1}, "$currentDate": {"at": True}},
         "upsert": guard.expected == 0,
     }
 

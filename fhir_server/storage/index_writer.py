@@ -1,0 +1,83 @@
+"""Rewriting the index fields of current versions, for a reindex: bodies, versions and history stay as they are.
+
+Two things could go wrong beside concurrent writers, and both are shut out by the database, not by timing:
+
+- A writer that computed its index before a parameter was published may commit after the walk has passed. Every commit
+  inserts into ``outbox`` and says there under which generation of parameters it was indexed; ``fence`` has the database
+  refuse those below a generation. Changing the rule waits for the transactions under way, so that behind the fence
+  nothing old can come. It costs a commit nothing.
+- A job that was paused and has lost its lease may wake up. Each batch is one transaction with the change of the
+  job's own record, which fails when the lease has passed to another.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pymongo import UpdateOne
+from pymongo.client_session import ClientSession
+from pymongo.read_concern import ReadConcern
+
+from fhir_server.storage.connection import MAJORITY, Connection, translated
+
+
+@dataclass(frozen=True, slots=True)
+class Rewrite:
+    """The index fields that one version of one resource shall have instead of those it has."""
+
+    reference: str
+    version: int
+    index: Mapping[str, Any]
+    dropped: tuple[str, ...]
+    """Fields that it had and has no more."""
+
+
+class LeaseLost(Exception):
+    """The job's record is no longer this worker's: nothing was written."""
+
+
+class IndexWriter:
+    """Rewrites indexes in one database. Every method may raise ``StoreUnavailable``."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def fence(self, generation: int) -> None:
+        """Return once nobody can commit any more what was indexed under a lower generation."""
+        with translated():
+            self._connection.database.command(
+                "collMod", "outbox", validator={"g": {"$gte": generation}}, validationLevel="strict"
+            )
+
+    def rewrite(
+        self,
+        rewrites: Sequence[Rewrite],
+        collection: str,
+        lease: Mapping[str, Any],
+        changes: Sequence[Mapping[str, Any]],
+    ) -> None:
+        """Write the indexes and, in the same transaction, change the record that the filter ``lease`` finds.
+
+        A resource that has moved to another version is left alone: who wrote it has indexed it. Raises ``LeaseLost``.
+        """
+
+        def write(session: ClientSession) -> None:
+            database = self._connection.database
+            found = database[collection].update_one(dict(lease), [dict(stage) for stage in changes], session=session)
+            if not found.matched_count:
+                raise LeaseLost
+            if rewrites:
+                updates: list[UpdateOne] = [_update(each) for each in rewrites]
+                database["resources"].bulk_write(updates, ordered=False, session=session)
+
+        with translated(), self._connection.client.start_session() as session:
+            session.with_transaction(write, read_concern=ReadConcern("local"), write_concern=MAJORITY)
+
+
+def _update(rewrite: Rewrite) -> UpdateOne:
+    change: dict[str, Any] = {"$set": dict(rewrite.index)}
+    if rewrite.dropped:
+        change["$unset"] = dict.fromkeys(rewrite.dropped, "")
+    return UpdateOne({"_id": rewrite.reference, "version": rewrite.version, "deleted": False}, change)
+
+
