@@ -14,12 +14,12 @@ Found = dict[str, Any]
 class _Ticket:
     """A waiting read; ``signal`` is released when it is answered or is to lead."""
 
-    __slots__ = ("error", "found", "key", "leads", "signal")
+    __slots__ = ("error", "found", "keys", "leads", "signal")
 
-    def __init__(self, key: str) -> None:
-        self.key = key
+    def __init__(self, keys: Sequence[str]) -> None:
+        self.keys = keys
         self.leads = False
-        self.found: Found | None = None
+        self.found: list[Found] = []
         self.error: BaseException | None = None
         self.signal = threading.Lock()
         self.signal.acquire()
@@ -36,14 +36,19 @@ class CombiningReader:
 
     def get(self, key: str) -> Found | None:
         """Return the stored document or ``None``; raises what ``read`` raises."""
+        found = self.get_many((key,))
+        return found[0] if found else None
+
+    def get_many(self, keys: Sequence[str]) -> list[Found]:
+        """Return the stored documents that exist, in no order; raises what ``read`` raises."""
         ticket: _Ticket | None = None
         with self._lock:
             if self._busy:
-                ticket = _Ticket(key)
+                ticket = _Ticket(keys)
                 self._waiting.append(ticket)
             self._busy = True
         if ticket is None:
-            return self._get_alone(key)
+            return self._get_alone(keys)
         ticket.signal.acquire()
         if ticket.leads:
             self._get_all(ticket)
@@ -51,20 +56,20 @@ class CombiningReader:
             raise ticket.error
         return ticket.found
 
-    def _get_alone(self, key: str) -> Found | None:
+    def _get_alone(self, keys: Sequence[str]) -> list[Found]:
         try:
-            found = self._read((key,))
+            return self._read(keys)
         finally:
             self._pass_on()
-        return found[0] if found else None
 
     def _get_all(self, own: _Ticket) -> None:
         with self._lock:
             tickets, self._waiting = [own, *self._waiting], []
         try:
-            found = {document["_id"]: document for document in self._read([ticket.key for ticket in tickets])}
+            wanted = list({key: None for ticket in tickets for key in ticket.keys})
+            found = {document["_id"]: document for document in self._read(wanted)}
             for ticket in tickets:
-                ticket.found = found.get(ticket.key)
+                ticket.found = [found[key] for key in ticket.keys if key in found]
         except BaseException as error:
             for ticket in tickets:
                 ticket.error = error

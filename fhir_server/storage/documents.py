@@ -68,7 +68,7 @@ def to_version_key(reference: str, version: int) -> str:
 
 
 def to_outbox(changes: Sequence[Change], now: datetime, generation: int = 0) -> list[RawBSONDocument]:
-    """Return the plan's outbox documents: one, however many changes (a further one per 20,000)."""
+    """Return a commit's outbox documents: one, however many changes (a further one per 20,000)."""
     return [
         _to_bson(
             {

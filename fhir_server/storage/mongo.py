@@ -53,6 +53,7 @@ class MongoStore:
         self._transactions = Transactions(self.connection, commit_seconds)
         self._commits = GroupCommit(self._transactions.write)
         self._reads = CombiningReader(self._read)
+        self._heads = CombiningReader(self._read_heads)
 
     def prepare(self) -> None:
         """Make the database ready for this version: collections, indexes, migrations; safe in every worker at once.
@@ -79,8 +80,12 @@ class MongoStore:
         wanted = list(references)
         if not wanted:
             return {}
-        projection = documents.HEAD_AND_BODY if with_body else documents.HEAD
-        found = self._documents(commands.to_find_ids("resources", wanted, projection, self._milliseconds))
+        if with_body:
+            found = self._documents(
+                commands.to_find_ids("resources", wanted, documents.HEAD_AND_BODY, self._milliseconds)
+            )
+        else:
+            found = self._heads.get_many(wanted)
         return {document["_id"]: documents.from_current(document) for document in found}
 
     def get_version(self, reference: str, version: int) -> Document | None:
@@ -238,6 +243,10 @@ class MongoStore:
         command = commands.to_find_ids("resources", references, documents.HEAD_AND_BODY, self._milliseconds)
         with translated():
             return self.connection.reader.documents(command)
+
+    def _read_heads(self, references: Sequence[str]) -> list[dict[str, Any]]:
+        command = commands.to_find_ids("resources", references, documents.HEAD, self._milliseconds)
+        return self._documents(command)
 
     def _documents(self, command: dict[str, Any]) -> list[dict[str, Any]]:
         with translated():

@@ -47,7 +47,6 @@ class Work:
 
     plan: Plan
     encoded: tuple[Encoded, ...]
-    outbox: tuple[RawBSONDocument, ...]
     records: tuple[tuple[str, RawBSONDocument], ...]
     size: int
 
@@ -61,10 +60,9 @@ class Work:
 
 def to_work(plan: Plan, encoded: tuple[Encoded, ...]) -> Work:
     """Return the plan with everything it writes in BSON."""
-    outbox = tuple(to_outbox(plan.changes, datetime.now(UTC), plan.generation)) if plan.changes else ()
     records = tuple((name, _to_record(document)) for name, document in plan.records)
     size = sum(len(each.current.raw) + len(each.history.raw) for each in encoded)
-    return Work(plan, encoded, outbox, records, size)
+    return Work(plan, encoded, records, size)
 
 
 class Transactions:
@@ -117,7 +115,10 @@ class Transactions:
         self._insert("resources", [each.current for each in encoded if not each.change.expected], session)
         self._update("resources", [_compare_and_set(each) for each in encoded if each.change.expected], session)
         self._update("guards", [_advance(guard) for work in works for guard in work.plan.guards], session)
-        self._insert("outbox", [entry for work in works for entry in work.outbox], session)
+        # Of plans made under several generations of parameters the oldest counts: refused, each is tried alone.
+        generation = min(work.plan.generation for work in works)
+        outbox = to_outbox([each.change for each in encoded], datetime.now(UTC), generation)
+        self._insert("outbox", outbox, session)
         records = sorted((pair for work in works for pair in work.records), key=lambda pair: pair[0])
         for collection, pairs in groupby(records, key=lambda pair: pair[0]):
             try:

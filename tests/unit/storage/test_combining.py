@@ -46,7 +46,7 @@ def test_those_who_wait_share_one_query() -> None:
     gate = Gate()
     reader = CombiningReader(gate.read)
     assert gather(gate, reader, ["a", "b", "x", "a"]) == [{"_id": "a"}, {"_id": "b"}, None, {"_id": "a"}]
-    assert [sorted(keys) for keys in gate.asked] == [["first"], ["a", "a", "b", "x"]]
+    assert [sorted(keys) for keys in gate.asked] == [["first"], ["a", "b", "x"]]
     assert reader.get("c") == {"_id": "c"}
 
 
