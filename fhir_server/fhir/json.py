@@ -71,6 +71,14 @@ def parse_json(data: bytes) -> Any:
     return value
 
 
+def parse_stored(data: bytes) -> Any:
+    """Return the value of JSON that this server has written: what was checked when it came in is not checked again.
+
+    Nor is its depth, which an enclosing Bundle adds to.
+    """
+    return _DECODER.decode(data.decode())
+
+
 def parse_resource(data: bytes) -> dict[str, Any]:
     """Return the JSON object of a resource; raises ``errors.Structure`` also when it is none or lacks its type."""
     value = parse_json(data)

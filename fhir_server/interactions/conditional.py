@@ -11,6 +11,7 @@ from fhir_server.errors import Invalid, Text
 from fhir_server.interactions.request import FhirRequest
 from fhir_server.interactions.routes import Route
 from fhir_server.repository.change import Criteria
+from fhir_server.repository.planning import names_version
 from fhir_server.storage.store import Document
 
 _ETAG = re.compile(r'(?:W/)?"([^"]{1,64})"')
@@ -55,7 +56,7 @@ def none_exist_criteria(ctx: RequestContext, request: FhirRequest, route: Route)
 def is_unchanged(request: FhirRequest, document: Document) -> bool:
     """Return whether the caller has this version already (``If-None-Match`` wins over ``If-Modified-Since``)."""
     if request.if_none_match is not None:
-        return request.if_none_match in ("*", str(document.version))
+        return names_version(request.if_none_match, document.version)
     if request.if_modified_since is not None:
         return document.updated.replace(microsecond=0) <= request.if_modified_since
     return False

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from fhir_server.context import RequestContext
 from fhir_server.errors import Invalid, NotSupported, Text
-from fhir_server.fhir.json import parse_json
+from fhir_server.fhir.json import parse_stored
 from fhir_server.interactions.answer import answer_document
 from fhir_server.interactions.conditional import is_unchanged
 from fhir_server.interactions.request import FhirRequest, FhirResponse
@@ -38,7 +38,7 @@ def answer_read(request: FhirRequest, route: Route, document: Document) -> FhirR
 
 def _shape(request: FhirRequest, answer: FhirResponse) -> FhirResponse:
     assert isinstance(answer.body, bytes)
-    resource = parse_json(answer.body)
+    resource = parse_stored(answer.body)
     for name, value in request.parameters:
         if name == "_summary":
             resource = summarize(resource, check_summary(value))
@@ -62,7 +62,7 @@ def check_summary(value: str) -> str:
 
 def _native(answer: FhirResponse) -> FhirResponse:
     assert isinstance(answer.body, bytes)
-    binary = parse_json(answer.body)
+    binary = parse_stored(answer.body)
     context = binary.get("securityContext", {}).get("reference")
     return replace(
         answer,

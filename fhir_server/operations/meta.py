@@ -9,7 +9,7 @@ from typing import Any
 
 from fhir_server.context import RequestContext
 from fhir_server.errors import Required, Text
-from fhir_server.fhir.json import parse_json
+from fhir_server.fhir.json import parse_stored
 from fhir_server.interactions.answer import answer_document
 from fhir_server.interactions.operation import operation
 from fhir_server.interactions.request import FhirRequest, FhirResponse
@@ -81,6 +81,6 @@ def _meta_of(request: FhirRequest) -> dict[str, Any]:
 
 def _answer(document: Document, route: Route) -> FhirResponse:
     assert document.body is not None
-    value = parse_json(document.body).get("meta", {})
+    value = parse_stored(document.body).get("meta", {})
     body = {"resourceType": "Parameters", "parameter": [{"name": "return", "valueMeta": value}]}
     return replace(answer_document(document, route), body=body)

@@ -177,12 +177,12 @@ def _check(step: Step, update_as_create: bool) -> None:
 
 
 def _check_version(step: Step, version_id: str) -> None:
-    if step.live is None or (version_id != "*" and str(step.live.version) != version_id):
+    if step.live is None or not names_version(version_id, step.live.version):
         raise PreconditionFailed(_OTHER_VERSION)
 
 
 def _none_match_fails(step: Step, version_id: str) -> bool:
-    return step.live is not None and version_id in ("*", str(step.live.version))
+    return step.live is not None and names_version(version_id, step.live.version)
 
 
 def _check_patchable(step: Step) -> None:
@@ -190,6 +190,11 @@ def _check_patchable(step: Step) -> None:
         raise NotFound(absent(step.proposal.resource_type))
     if step.before.deleted:
         raise Deleted(gone(step.proposal.resource_type))
+
+
+def names_version(version_ids: str, version: int) -> bool:
+    """Return whether a parsed ``If-Match`` or ``If-None-Match`` names the version: ``*``, ``3``, or ``3,4``."""
+    return version_ids == "*" or str(version) in version_ids.split(",")
 
 
 def references_of(steps: Iterable[Step]) -> set[str]:

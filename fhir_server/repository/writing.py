@@ -15,7 +15,7 @@ from typing import Any
 
 from fhir_server.access.policy import Policy
 from fhir_server.errors import Conflict, FhirError, Issue, Processing, Structure, Text, join_errors
-from fhir_server.fhir.json import parse_json
+from fhir_server.fhir.json import parse_stored
 from fhir_server.fhir.reference import rewrite, split_url
 from fhir_server.repository import criteria as conditions
 from fhir_server.repository.change import Criteria, Known, Proposal, Resource, Written
@@ -112,9 +112,10 @@ class Writer:
         images: list[Image] = []
         failures: list[FhirError] = []
         now = self.clock()
+        versions = {step.reference: str(step.before.version + 1 if step.before else 1) for step in steps}
         for step in steps:
             try:
-                images.append(build_image(step, mapping, now, self.base_url))
+                images.append(build_image(step, mapping, versions, now, self.base_url))
             except FhirError as error:
                 failures.append(error.within(step.proposal.location) if step.proposal.location else error)
         if failures:
@@ -148,7 +149,9 @@ def check_resources(proposals: Sequence[Proposal]) -> None:
         raise Structure(issues)
 
 
-def build_image(step: Step, mapping: Mapping[str, str], now: datetime, base_url: str) -> Image:
+def build_image(
+    step: Step, mapping: Mapping[str, str], versions: Mapping[str, str], now: datetime, base_url: str
+) -> Image:
     """Return the step with its change; one that would change nothing has none."""
     if step.keep:
         return Image(step, None, {}, {})
@@ -156,12 +159,12 @@ def build_image(step: Step, mapping: Mapping[str, str], now: datetime, base_url:
         return _deletion(step, now)
     resource = _wanted(step)
     if mapping:
-        resource = rewrite(resource, mapping)
+        resource = rewrite(resource, mapping, versions)
     meta = resource.get("meta") or {}
     live = step.live
     if live is not None and live.body is not None:
         if step.proposal.action != "patch":
-            meta = merge_meta(meta, parse_json(live.body).get("meta") or {})
+            meta = merge_meta(meta, parse_stored(live.body).get("meta") or {})
         if build_body(resource, live.id, live.version, live.updated, meta) == live.body:
             return Image(replace(step, keep=True), None, {}, {})
     return _new_version(step, resource, meta, now, base_url)
@@ -174,7 +177,7 @@ def _wanted(step: Step) -> Resource:
         return proposal.resource
     assert step.before is not None
     assert step.before.body is not None
-    patched = proposal.patch(parse_json(step.before.body))
+    patched = proposal.patch(parse_stored(step.before.body))
     if issues := check_structure(patched, expected_type=proposal.resource_type):
         raise Processing(issues)
     return patched

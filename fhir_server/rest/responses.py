@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from fhir_server.fhir.json import parse_json, to_json, to_pretty_json
+from fhir_server.fhir.json import parse_stored, to_json, to_pretty_json
 from fhir_server.fhir.xml import to_xml
 from fhir_server.interactions.request import FhirResponse
 from fhir_server.rest.headers import to_http_date
@@ -69,7 +69,7 @@ def _finished(status: int, headers: Headers, body: bytes, method: str) -> Answer
 def write_resource(resource: dict[str, Any], format: Format | None, pretty: bool) -> bytes:
     """Return a resource in a format; JSON when neither was acceptable."""
     if format == "xml":
-        return to_xml(parse_json(to_json(resource)), pretty)
+        return to_xml(parse_stored(to_json(resource)), pretty)
     return to_pretty_json(resource) if pretty else to_json(resource)
 
 
@@ -80,7 +80,7 @@ def _written(body: bytes | dict[str, Any] | None, exchange: Exchange) -> bytes:
     if isinstance(body, dict):
         return write_resource(body, format, pretty)
     if format == "xml":
-        return to_xml(parse_json(body), pretty)
+        return to_xml(parse_stored(body), pretty)
     return to_pretty_json(orjson.Fragment(body)) if pretty else body
 
 

@@ -150,3 +150,21 @@ def test_a_read_can_be_summarised_and_says_so(fhir: Fhir) -> None:
 def test_a_malformed_id_is_refused(fhir: Fhir, id: str) -> None:
     assert fhir.get(f"Patient/{id}").status in (400, 404)
     assert fhir.put(f"Patient/{id}", patient(id=id)).status in (400, 404)
+
+
+def test_a_deep_resource_is_listed_in_xml_although_the_bundle_adds_levels(fhir: Fhir) -> None:
+    item: dict[str, object] = {"linkId": "0"}
+    for level in range(1, 28):
+        item = {"linkId": str(level), "item": [item]}
+    fhir.create({"resourceType": "QuestionnaireResponse", "status": "completed", "item": [item]})
+    reply = fhir.get("QuestionnaireResponse", Accept="application/fhir+xml")
+    assert reply.status == 200
+    assert b'<linkId value="0"/>' in reply.content
+
+
+def test_one_of_several_versions_is_enough_for_if_none_match_and_if_match(fhir: Fhir) -> None:
+    first = fhir.create(patient())
+    address = f"Patient/{first['id']}"
+    assert fhir.get(address, If_None_Match='W/"7", W/"1"').status == 304
+    assert fhir.put(address, {**first, "active": True}, If_Match='W/"7", W/"8"').status == 412
+    assert fhir.put(address, {**first, "active": True}, If_Match='W/"7", W/"1"').status == 200

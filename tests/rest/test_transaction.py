@@ -230,3 +230,14 @@ def test_a_deleted_patient_and_its_observation_may_go_together(fhir: Fhir) -> No
     assert fhir.delete(f"Patient/{subject['id']}").status == 409
     reply = fhir.transact(entry("DELETE", f"Patient/{subject['id']}"), entry("DELETE", f"Observation/{one['id']}"))
     assert reply.status == 200
+
+
+def test_a_version_specific_reference_names_the_version_that_is_written(fhir: Fhir) -> None:
+    known = fhir.create(patient())
+    link = f"http://elsewhere.example/fhir/Patient/{known['id']}"
+    reply = fhir.transact(
+        entry("PUT", f"Patient/{known['id']}", {**known, "active": True}, link),
+        entry("POST", "Observation", observation(f"{link}/_history/9")),
+    )
+    stored = fhir.get(f"Observation/{id_in(reply.body['entry'][1])}").body
+    assert stored["subject"]["reference"] == f"Patient/{known['id']}/_history/2"
