@@ -21,6 +21,7 @@ from fhir_server.rest.headers import request_id
 from fhir_server.rest.health import ReadinessCheck, health_blueprint
 from fhir_server.rest.logs import Log, take_over_library_logs
 from fhir_server.search.paging import PageSealer
+from fhir_server.search.planner import Limits
 from fhir_server.settings import Settings, SettingsError
 from fhir_server.storage.mongo import MongoStore
 
@@ -41,6 +42,7 @@ class Composition:
             update_as_create=settings.update_as_create,
             check_targets=settings.referential_integrity_write,
             check_referrers=settings.referential_integrity_delete,
+            joins=Limits(settings.search_join_keys, settings.search_budget, settings.search_join_depth),
         )
         self._lock = threading.Lock()
         self._pages: PageSealer | None = None

@@ -185,6 +185,13 @@ class Settings:
     default_handling: Handling = setting(
         "strict", one_of(Handling), "Unknown search parameters without `Prefer: handling`: refused or warned about."
     )
+    search_join_keys: int = setting(
+        "1000", parse_positive, "Matches of a chain’s or `_has`’s other side that are looked up at once; more: probed."
+    )
+    search_join_depth: int = setting("8", parse_positive, "Most hops of one chain or `_has`.")
+    search_budget: int = setting(
+        "100000", parse_positive, "Resources that one search may examine for its chains, `_has` and `_list`."
+    )
     language: Language = setting("en", one_of(Language), "Language of messages when the caller asks for none.")
 
     referential_integrity_write: bool = setting(

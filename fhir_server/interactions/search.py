@@ -15,8 +15,9 @@ from fhir_server.fhir.json import parse_json
 from fhir_server.fhir.outcome import to_outcome
 from fhir_server.interactions.request import FhirRequest, FhirResponse
 from fhir_server.interactions.routes import Route
+from fhir_server.repository.searching import PlannedSearch
 from fhir_server.search.ast import InCompartment, Node, build_and
-from fhir_server.search.compiler import Keyset, keyset_of, sort_fields, to_query
+from fhir_server.search.compiler import Keyset, keyset_of
 from fhir_server.search.paging import PAGE_PARAMETER, page_links, self_link
 from fhir_server.search.parser import Search, parse_search
 from fhir_server.search.shaping import select_elements, summarize
@@ -48,7 +49,7 @@ def search(ctx: RequestContext, request: FhirRequest, route: Route) -> FhirRespo
     strict = (request.handling or ctx.settings.default_handling) == "strict"
     kind = _searched_type(route)
     found = parse_search(kind, parameters, strict=strict, base_url=ctx.repository.base_url, now=ctx.now)
-    tree = ctx.repository.restrict(kind, _within_compartment(found.tree, route))
+    tree = ctx.repository.plan(ctx.repository.restrict(kind, _within_compartment(found.tree, route)))
     if found.count == 0 or found.summary == "count":
         return _count_alone(ctx, route, path, found, tree)
     page = _find_page(ctx, found, tree, keyset)
@@ -115,16 +116,16 @@ def _within_compartment(tree: Node, route: Route) -> Node:
     return build_and([tree, InCompartment(route.resource_type, route.id)])
 
 
-def _count_alone(ctx: RequestContext, route: Route, path: str, found: Search, tree: Node) -> FhirResponse:
-    total = ctx.repository.count(tree, accurate=found.total != "estimate")
+def _count_alone(ctx: RequestContext, route: Route, path: str, found: Search, tree: PlannedSearch) -> FhirResponse:
+    total = tree.count(accurate=found.total != "estimate")
     link = self_link(ctx.base_url, path, found.used)
     body = build_searchset(_warnings(ctx, found), links=[(link.relation, link.url)], total=total, updated=ctx.now)
     return FhirResponse(200, body, route=route.template)
 
 
-def _find_page(ctx: RequestContext, found: Search, tree: Node, keyset: Keyset | None) -> _Page:
+def _find_page(ctx: RequestContext, found: Search, tree: PlannedSearch, keyset: Keyset | None) -> _Page:
     count = min(found.count or ctx.settings.default_count, ctx.settings.max_count)
-    documents = ctx.repository.search(to_query(found, keyset, count, tree), sort_fields(found))
+    documents = tree.page(found, keyset, count)
     more, documents = len(documents) > count, documents[:count]
     backward = keyset is not None and keyset.backward
     if backward:
@@ -145,7 +146,7 @@ def _keyset(found: Search, document: Document, *, backward: bool) -> Keyset:
     return keyset_of(found, document.reference, document.updated, document.index, backward)
 
 
-def _total(ctx: RequestContext, found: Search, tree: Node, page: _Page) -> int | None:
+def _total(ctx: RequestContext, found: Search, tree: PlannedSearch, page: _Page) -> int | None:
     """Return the total that was asked for; unasked, only where the page itself shows it."""
     if found.total == "none":
         return None
@@ -153,7 +154,7 @@ def _total(ctx: RequestContext, found: Search, tree: Node, page: _Page) -> int |
         return len(page.documents)
     if found.total is None:
         return None
-    return ctx.repository.count(tree, accurate=found.total == "accurate")
+    return tree.count(accurate=found.total == "accurate")
 
 
 def _entries(ctx: RequestContext, found: Search, documents: Sequence[Document]) -> list[SearchEntry]:

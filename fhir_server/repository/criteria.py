@@ -1,4 +1,5 @@
-"""Criteria of conditional interactions and references: parsed once, resolved all in one round trip.
+"""Criteria of conditional interactions and references: parsed once, resolved all in one round trip (+1 for each hop
+of a join in them).
 
 Spec: http://hl7.org/fhir/R4/http.html#ccreate, http://hl7.org/fhir/R4/http.html#trules (conditional references)
 """
@@ -10,9 +11,11 @@ from fhir_server.access.policy import Action, Policy
 from fhir_server.errors import FhirError, Invalid, Issue, PreconditionFailed, Text, TooCostly, join_errors
 from fhir_server.fhir.reference import conditional_references
 from fhir_server.repository.change import Criteria, Proposal
+from fhir_server.repository.searching import without_joins
 from fhir_server.search.ast import TypeIs, build_and
 from fhir_server.search.compiler import to_filter
 from fhir_server.search.parser import parse_search
+from fhir_server.search.planner import DEFAULT_LIMITS, Limits
 from fhir_server.storage.store import Document, Store
 
 _NOT_CRITERIA = frozenset({"_count", "_sort", "_total", "_summary", "_elements", "_include", "_revinclude"})
@@ -43,7 +46,11 @@ def parse_criteria(text: str, base_url: str = "") -> Criteria:
 
 
 def find_matches(
-    store: Store, policy: Policy, criteria: Iterable[tuple[Criteria, Action]], limit: int = 2
+    store: Store,
+    policy: Policy,
+    criteria: Iterable[tuple[Criteria, Action]],
+    limit: int = 2,
+    joins: Limits = DEFAULT_LIMITS,
 ) -> dict[str, tuple[Document, ...]]:
     """Return the live matches of each criteria by its key; two are enough to tell none, one and many.
 
@@ -52,11 +59,11 @@ def find_matches(
     wanted = {one.key: (one, action) for one, action in criteria}
     if not wanted:
         return {}
-    filters = [
-        to_filter(build_and([TypeIs((one.resource_type,)), one.tree, policy.filter(one.resource_type, action)]))
+    trees = [
+        build_and([TypeIs((one.resource_type,)), one.tree, policy.filter(one.resource_type, action)])
         for one, action in wanted.values()
     ]
-    found = store.find_each(filters, limit)
+    found = store.find_each([to_filter(without_joins(store, policy, joins, tree, limit)) for tree in trees], limit)
     if limit > 2 and any(len(each) == limit for each in found):
         raise TooCostly(_TOO_MANY)
     return {key: tuple(each) for key, each in zip(wanted, found, strict=True)}

@@ -10,6 +10,7 @@ from fhir_server.errors import Deleted, NotFound
 from fhir_server.repository.change import Criteria, Proposal, Written
 from fhir_server.repository.criteria import build_criteria, find_matches
 from fhir_server.repository.planning import absent, gone
+from fhir_server.repository.searching import PlannedSearch, plan_search, run
 from fhir_server.repository.writing import Writer, WriteRules
 from fhir_server.search import compiler
 from fhir_server.search.ast import Everything, Node, build_and
@@ -79,34 +80,23 @@ class Repository:
 
         One round trip, or two where the order has two stretches and the first leaves the page short.
         """
-        found: list[Document] = []
-        part: compiler.Query | None = query
-        while part is not None and len(found) < query.limit:
-            found += self.store.find(
-                Query(
-                    part.filter,
-                    part.sort,
-                    query.limit - len(found),
-                    part.hint,
-                    with_body=with_body,
-                    index_fields=tuple(fields),
-                )
-            )
-            part = part.then
-        return found
+        return run(self.store, query, fields, with_body=with_body)
 
     def restrict(self, resource_type: str | None, tree: Node, action: Action = "search") -> Node:
         """Return ``tree`` narrowed to what the caller may see of the type."""
         return build_and([tree, self.policy.filter(resource_type, action)])
 
+    def plan(self, tree: Node) -> PlannedSearch:
+        """Return a restricted tree with its joins resolved, ready for its pages and its count. Raises ``TooCostly``."""
+        return plan_search(self.store, self.policy, self.rules.joins, tree)
+
     def count(self, tree: Node, *, accurate: bool) -> int:
         """Return how many current resources a restricted tree matches, exactly or by a cheap estimate."""
-        filter = compiler.to_filter(tree)
-        return self.store.count(filter) if accurate else self.store.estimate(filter)
+        return self.plan(tree).count(accurate=accurate)
 
     def match(self, criteria: Criteria, action: Action) -> tuple[Document, ...]:
         """Return at most two live matches, without bodies."""
-        return find_matches(self.store, self.policy, [(criteria, action)])[criteria.key]
+        return find_matches(self.store, self.policy, [(criteria, action)], joins=self.rules.joins)[criteria.key]
 
     def criteria(self, resource_type: str, parameters: Sequence[tuple[str, str]]) -> Criteria:
         """Return the criteria that ``parameters`` state, or raise ``Invalid``."""

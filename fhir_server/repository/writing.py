@@ -23,6 +23,7 @@ from fhir_server.repository.integrity import check_referrers, check_targets, mis
 from fhir_server.repository.planning import Step, check_conditions, identify_steps, references_of
 from fhir_server.repository.versions import build_body, merge_meta, next_instant
 from fhir_server.search.indexer import to_index
+from fhir_server.search.planner import DEFAULT_LIMITS, Limits
 from fhir_server.storage.store import Change, Document, Guard, Plan, Store, VersionConflict
 from fhir_server.validation.structure import check_structure
 
@@ -39,6 +40,8 @@ class WriteRules:
     check_targets: bool = True
     check_referrers: bool = True
     attempts: int = 40
+    joins: Limits = DEFAULT_LIMITS
+    """What criteria and searches may cost by their chains, ``_has`` and ``_list``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +108,7 @@ class Writer:
             self.policy,
             [*wanted, *((one, "refer") for one in conditional.values())],
             _MOST_DELETED + 1 if any(one.multiple and one.criteria for one in proposals) else 2,
+            self.rules.joins,
         )
         return guards, matches
 

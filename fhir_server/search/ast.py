@@ -1,7 +1,8 @@
 """The search tree: conditions on one index document, joined by And, Or, Not.
 
 The leaves are tied to index fields, not to query syntax: what ``compiler`` and ``matcher`` need and no more. Joins
-that need the database first (chains, ``_has``, ``:in``) are other nodes, to be replaced by these in a planner.
+need the database first (chains, ``_has``, ``_list``): ``planner`` puts leaves in their place, and the two interpreters
+never meet one.
 """
 
 from collections.abc import Iterable
@@ -174,6 +175,55 @@ class HasLabel:
     labels: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A reference parameter of one resource type, as a step from one resource to another.
+
+    ``patient``: the scalar field ``pt`` answers for it where the target is a Patient (see ``SearchParameter``).
+    """
+
+    resource_type: str
+    code: str
+    patient: bool = False
+
+    @property
+    def key(self) -> str:
+        """What the index entries of the parameter begin with."""
+        return f"{self.resource_type}.{self.code}"
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """The resource refers by ``link`` to one that is of a type in ``targets`` and matches the type's tree.
+
+    ``name`` is the parameter as it was written, for messages.
+    """
+
+    name: str
+    link: Link
+    targets: "tuple[tuple[str, Node], ...]"
+
+
+@dataclass(frozen=True, slots=True)
+class Has:
+    """The resource is of one of ``types``, and a ``link.resource_type`` that matches ``tree`` refers to it."""
+
+    name: str
+    link: Link
+    types: tuple[str, ...]
+    tree: "Node"
+
+
+@dataclass(frozen=True, slots=True)
+class ListMember:
+    """The resource is of one of ``types`` (any, if empty) and an entry of the List refers to it."""
+
+    name: str
+    id: str
+    types: tuple[str, ...]
+
+
+Join = Chain | Has | ListMember
 Leaf = (
     AnyType
     | TypeIs
@@ -192,7 +242,7 @@ Leaf = (
     | InCompartment
     | HasLabel
 )
-Node = Everything | Nothing | And | Or | Not | Leaf
+Node = Everything | Nothing | And | Or | Not | Leaf | Join
 
 
 def build_and(nodes: Iterable[Node]) -> Node:

@@ -13,14 +13,17 @@ from typing import Any
 from fhir_server.search.ast import (
     And,
     AnyType,
+    Chain,
     DateIs,
     DatePresent,
     EntryPresent,
     Everything,
     ExactString,
+    Has,
     HasLabel,
     InCompartment,
     KeyBetween,
+    ListMember,
     Node,
     Not,
     Nothing,
@@ -101,6 +104,8 @@ def to_filter(tree: Node) -> dict[str, Any]:
             return quantity.to_filter(tree)
         case AnyType() | TypeIs() | ReferenceIs() | InCompartment() | HasLabel():
             return special.to_filter(tree)
+        case Chain() | Has() | ListMember():
+            raise AssertionError(f"a join that nobody planned: {tree.name}")
 
 
 def to_query(

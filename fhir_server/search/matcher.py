@@ -10,14 +10,17 @@ from typing import Any
 from fhir_server.search.ast import (
     And,
     AnyType,
+    Chain,
     DateIs,
     DatePresent,
     EntryPresent,
     Everything,
     ExactString,
+    Has,
     HasLabel,
     InCompartment,
     KeyBetween,
+    ListMember,
     Node,
     Not,
     Nothing,
@@ -63,6 +66,8 @@ def matches(tree: Node, document: Mapping[str, Any]) -> bool:
             return quantity.matches(tree, document)
         case AnyType() | TypeIs() | ReferenceIs() | InCompartment() | HasLabel():
             return special.matches(tree, document)
+        case Chain() | Has() | ListMember():
+            raise AssertionError(f"a join that nobody planned: {tree.name}")
 
 
 def index_document(reference: str, updated: datetime, index: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from fhir_server.errors import FhirError, Invalid, Issue, NotSupported, Processing, Text, TooCostly, Value
 from fhir_server.fhir.definitions import is_resource_type, resource_types
 from fhir_server.search.ast import AnyType, Node, ReferenceIs, RefersTo, TokenIn, TypeIs, build_and, build_not, build_or
+from fhir_server.search.joins import Read, Readings, is_join, parse_join, parse_list
 from fhir_server.search.param_types import date, number, presence, quantity, reference, special, string, token, uri
 from fhir_server.search.parameters import SearchParameter, common_parameter, search_parameter
 from fhir_server.search.results import (
@@ -36,13 +37,14 @@ MAX_LENGTH = 200_000
 """Characters of all values together."""
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,63}", re.ASCII)
-_LATER = frozenset({"_include", "_revinclude", "_contained", "_containedType", "_has", "_list"})
+_JOIN = re.compile(r"(?=.*\.|_has:)[A-Za-z0-9_][A-Za-z0-9_.:-]{0,255}", re.ASCII)
+_LATER = frozenset({"_include", "_revinclude", "_contained", "_containedType"})
 _EMPTY = Text("an empty value", "une valeur vide")
 _UNKNOWN_TYPE = Text("an unknown resource type", "un type de ressource inconnu")
 _REPEATED = Text("it may be given once only", "il ne peut être donné qu’une fois")
 _UNKNOWN = Text("no such search parameter", "aucun paramètre de recherche de ce nom")
 _NOT_HERE = Text("this server does not support it", "ce serveur ne le prend pas en charge")
-_CHAIN = Text("chained parameters are not supported", "les paramètres chaînés ne sont pas pris en charge")
+_NOT_ALL = Text("not all of the types searched have it", "tous les types recherchés ne l’ont pas")
 _MODIFIERS = Text("more than one modifier", "plus d’un modificateur")
 
 
@@ -76,6 +78,7 @@ class _Reading:
     now: datetime
     problems: list[Issue] = field(default_factory=list)
     used: list[tuple[str, str]] = field(default_factory=list)
+    readings: Readings = field(default_factory=Readings)
 
 
 def parse_search(
@@ -164,52 +167,74 @@ def _shape(shape: Shape, name: str, value: str, seen: set[str], reading: _Readin
 
 def _condition(name: str, value: str, reading: _Reading) -> Node:
     """Return the node of one parameter: any of its values, on any of the types searched."""
+    if is_join(name):
+        return parse_join(name, value, reading.types, _reader(reading))
     code, modifier = _split_name(name)
+    values = split_escaped(value, ",")
+    if len(values) > MAX_VALUES:
+        raise TooCostly(Text(f"More than {MAX_VALUES} values.", f"Plus de {MAX_VALUES} valeurs."))
+    if code == "_list":
+        return build_or(parse_list(name, _checked(one), reading.types) for one in values)
     parameters = _parameters(code, reading)
     for parameter in parameters:
         _check_modifier(parameter, modifier)
     if modifier == "missing":
         return presence.parse(parameters, value)
-    values = split_escaped(value, ",")
-    if len(values) > MAX_VALUES:
-        raise TooCostly(Text(f"More than {MAX_VALUES} values.", f"Plus de {MAX_VALUES} valeurs."))
     positive = None if modifier == "not" else modifier
-    found: list[Node] = []
-    for one in values:
-        if not one:
-            raise Value(_EMPTY)
-        check_value(one)
-        found += [_leaf(parameter, positive, one, reading) for parameter in parameters]
-    node = build_or(found)
+    node = build_or(_leaf(parameter, positive, _checked(one), reading) for one in values for parameter in parameters)
     _check_keys(node)
     return build_not(node) if modifier == "not" else node
+
+
+def _reader(reading: _Reading) -> Read:
+    """Return what reads a parameter of the resource at the other end of a join."""
+
+    def read(types: tuple[str, ...], name: str, value: str) -> Node:
+        reading.readings.check()
+        return _condition(name, value, replace(reading, resource_type=None, types=types))
+
+    return read
+
+
+def _checked(value: str) -> str:
+    if not value:
+        raise Value(_EMPTY)
+    check_value(value)
+    return value
 
 
 def _split_name(name: str) -> tuple[str, str | None]:
     code, *modifiers = name.split(":")
     if code in _LATER:
         raise NotSupported(_NOT_HERE)
-    if "." in name:
-        raise NotSupported(_CHAIN)
-    if len(modifiers) > 1:
+    if len(modifiers) > 1 or (code == "_list" and modifiers):
         raise Value(_MODIFIERS)
     return code, modifiers[0] if modifiers else None
 
 
 def _parameters(code: str, reading: _Reading) -> tuple[SearchParameter, ...]:
-    """Return the parameter on each type searched; over all types only the common ones exist."""
-    first = search_parameter(reading.types[0], code) if len(reading.types) == 1 else common_parameter(code)
-    if first is None:
+    """Return the parameter on each type searched, all of which must have it; without types only common ones exist."""
+    if not reading.types:
+        return _common_parameters(code)
+    found = [search_parameter(one, code) for one in reading.types]
+    if any(one is None for one in found):
+        raise NotSupported(_UNKNOWN if len(found) == 1 else _NOT_ALL)
+    parameters = tuple(one for one in found if one is not None)
+    refusal = next((one.refusal for one in parameters if one.refusal is not None), None)
+    if refusal is not None:
+        raise NotSupported(refusal)
+    return parameters[:1] if parameters[0].in_document else parameters
+
+
+def _common_parameters(code: str) -> tuple[SearchParameter, ...]:
+    common = common_parameter(code)
+    if common is None:
         raise NotSupported(_UNKNOWN)
-    if first.refusal is not None:
-        raise (Processing if first.pending else NotSupported)(first.refusal)
-    if len(reading.types) == 1:
-        return (first,)
-    if first.in_document:
-        return (replace(first, resource_type=reading.types[0] if reading.types else "Resource"),)
-    return tuple(
-        found for one in reading.types or sorted(resource_types()) if (found := search_parameter(one, code)) is not None
-    )
+    if common.refusal is not None:
+        raise NotSupported(common.refusal)
+    if common.in_document:
+        return (replace(common, resource_type="Resource"),)
+    return tuple(found for one in sorted(resource_types()) if (found := search_parameter(one, code)) is not None)
 
 
 def _check_modifier(parameter: SearchParameter, modifier: str | None) -> None:
@@ -259,8 +284,8 @@ def _check_keys(node: Node) -> None:
 
 def _issue(name: str, error: FhirError) -> list[Issue]:
     """Return the error's issues with the parameter's name before them; a name that cannot be one is not repeated."""
-    code = name.partition(":")[0].partition(".")[0]
-    shown = code if _NAME.fullmatch(code) else "?"
+    code = name if _JOIN.fullmatch(name) else name.partition(":")[0].partition(".")[0]
+    shown = code if _JOIN.fullmatch(code) or _NAME.fullmatch(code) else "?"
     return [
         replace(
             one,

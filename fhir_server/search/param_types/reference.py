@@ -39,6 +39,8 @@ def build_extractor(parameter: SearchParameter, base_url: str = "") -> Extract:
     def extract(value: Any, kind: str, entries: Entries) -> None:
         if isinstance(value, str):
             _add_text(start, value, home, code, entries)
+            if kind == "canonical":
+                entries.r[bounded(start + join_canonical(*split_canonical(value)))] = None
         elif isinstance(value, Mapping):
             if "resourceType" in value:
                 if value["resourceType"] in parameter.targets:
@@ -72,6 +74,17 @@ def parse(parameter: SearchParameter, modifier: str | None, value: str, base_url
     start = f"{parameter.key}>"
     patients = targets if parameter.patient and all(_is_current_patient(one) for one in targets) else ()
     return RefersTo(tuple(bounded(start + one) for one in targets), parameter.resource_type, patients)
+
+
+def split_canonical(text: str) -> tuple[str, str]:
+    """Return a canonical's url and version (may be empty), without its fragment."""
+    url, _, version = text.partition("#")[0].partition("|")
+    return url, version
+
+
+def join_canonical(url: str, version: str) -> str:
+    """Return how a join compares a canonical; without version its key shows that none is said."""
+    return f"{url}||{version.casefold()}"
 
 
 def to_filter(leaf: RefersTo) -> dict[str, Any]:

@@ -1,0 +1,179 @@
+"""Searches under one caller's policy: joins planned, pages filled, matches counted.
+
+Nothing here asks the database for what the caller may not see, neither for the resources found nor for those that a
+join looks at on the way.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+
+from fhir_server.access.policy import Policy
+from fhir_server.search import compiler
+from fhir_server.search.ast import Node, ReferenceIs, build_and
+from fhir_server.search.compiler import Keyset, keyset_of, sort_fields, to_filter, to_query
+from fhir_server.search.matcher import index_document
+from fhir_server.search.parser import Search
+from fhir_server.search.planner import IndexDocument, Limits, Planned, Planner, fields_of, has_joins, merge_fields
+from fhir_server.storage.store import Document, Query, Store
+
+_SMALLEST_BATCH = 50
+_LARGEST_BATCH = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class StoreLookup:
+    """What the planner asks of the store (``planner.Lookup``), narrowed by the caller's policy."""
+
+    store: Store
+    policy: Policy
+
+    def visible(self, resource_type: str) -> Node:
+        """Return the tree of what the caller may find of a type by searching."""
+        return self.policy.filter(resource_type, "search")
+
+    def readable(self, resource_type: str) -> Node:
+        """Return the tree of what the caller may read of a type."""
+        return self.policy.filter(resource_type, "read")
+
+    def find(self, tree: Node, fields: Sequence[str], limit: int) -> list[IndexDocument]:
+        """Return some documents, all if they are fewer than ``limit``. One round trip."""
+        return [to_index_document(one) for one in self.store.find(_bare(tree, fields, limit))]
+
+    def walk(self, tree: Node, fields: Sequence[str]) -> Iterator[list[IndexDocument]]:
+        """Yield all documents in batches, in no order. One round trip for each."""
+        found = (to_index_document(one) for one in self.store.iterate(_bare(tree, fields, 0)))
+        while batch := list(islice(found, _LARGEST_BATCH)):
+            yield batch
+
+    def exist(self, trees: Sequence[Node]) -> list[bool]:
+        """Return, for each tree, whether there is a document. One round trip."""
+        return [bool(found) for found in self.store.find_each([to_filter(tree) for tree in trees], 1)]
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedSearch:
+    """A restricted tree ready to be asked: one query where the plan says all, batches of candidates where not."""
+
+    store: Store
+    planner: Planner
+    planned: Planned
+
+    def page(self, search: Search, after: Keyset | None, count: int) -> list[Document]:
+        """Return at most ``count`` + 1 documents of the page that follows ``after``, as ``to_query`` orders them."""
+        residual = self.planned.residual
+        if residual is None:
+            return run(self.store, to_query(search, after, count, self.planned.tree), sort_fields(search))
+        candidates = self._candidates(search, residual, after, count)
+        page: list[Document] = []
+        while missing := count + 1 - len(page):
+            taken = list(islice(candidates, missing))
+            page += self._with_bodies(taken)
+            if len(taken) < missing:
+                break
+        return page
+
+    def count(self, *, accurate: bool) -> int:
+        """Return how many there are, exactly or by a cheap estimate. Raises ``TooCostly`` rather than guess."""
+        tree, residual = self.planned.tree, self.planned.residual
+        if residual is None:
+            return self.store.count(to_filter(tree)) if accurate else self.store.estimate(to_filter(tree))
+        seen = found = 0
+        for batch in self.planner.lookup.walk(tree, fields_of(residual)):
+            seen += len(batch)
+            found += len(self.planner.settle(residual, batch))
+            if not accurate and len(batch) == _LARGEST_BATCH:
+                return max(found, round(self.store.estimate(to_filter(tree)) * found / seen))
+        return found
+
+    def first(self, limit: int) -> Node:
+        """Return a tree without joins of all matches, or of ``limit`` of them if there are more."""
+        residual = self.planned.residual
+        if residual is None:
+            return self.planned.tree
+        found: list[str] = []
+        for batch in self.planner.lookup.walk(self.planned.tree, fields_of(residual)):
+            found += [one["_id"] for one in self.planner.settle(residual, batch)]
+            if len(found) >= limit:
+                break
+        return build_and([self.planned.tree, ReferenceIs(tuple(found[:limit]))])
+
+    def _candidates(self, search: Search, residual: Node, after: Keyset | None, count: int) -> Iterator[Document]:
+        """Yield, without bodies, what holds, in the order of the page."""
+        fields = merge_fields(fields_of(residual), sort_fields(search))
+        size = max(2 * count, _SMALLEST_BATCH)
+        while True:
+            query = to_query(search, after, size - 1, self.planned.tree)
+            batch = run(self.store, query, fields, with_body=False)
+            settled = self.planner.settle(residual, [to_index_document(one) for one in batch])
+            holding = {one["_id"] for one in settled}
+            yield from (one for one in batch if one.reference in holding)
+            if len(batch) < size:
+                return
+            last = batch[-1]
+            after = keyset_of(search, last.reference, last.updated, last.index, after is not None and after.backward)
+            size = min(2 * size, max(size, _LARGEST_BATCH))
+
+    def _with_bodies(self, found: Sequence[Document]) -> list[Document]:
+        """Return the documents with bodies, in their places on the page, without what has ceased to be there."""
+        if not found:
+            return []
+        still = build_and([ReferenceIs(tuple(one.reference for one in found)), self.planned.tree])
+        bodies = {one.reference: one for one in self.store.find(Query(to_filter(still), sort=()))}
+        return [
+            replace(one, version=now.version, body=now.body)
+            for one in found
+            if (now := bodies.get(one.reference)) is not None
+        ]
+
+
+def plan_search(store: Store, policy: Policy, limits: Limits, tree: Node) -> PlannedSearch:
+    """Return the restricted tree with its joins resolved, +1 round trip for each hop. Raises ``TooCostly``."""
+    planner = Planner(StoreLookup(store, policy), limits)
+    return PlannedSearch(store, planner, planner.plan(tree))
+
+
+def without_joins(store: Store, policy: Policy, limits: Limits, tree: Node, limit: int) -> Node:
+    """Return a tree without joins that matches what ``tree`` does, or ``limit`` of that if there is more."""
+    return plan_search(store, policy, limits, tree).first(limit) if has_joins(tree) else tree
+
+
+def run(store: Store, query: compiler.Query, fields: Sequence[str] = (), *, with_body: bool = True) -> list[Document]:
+    """Return what a compiled query finds, with the index fields named (``*``: all).
+
+    One round trip, or two where the order has two stretches and the first leaves the page short.
+    """
+    found: list[Document] = []
+    part: compiler.Query | None = query
+    while part is not None and len(found) < query.limit:
+        everything = "*" in fields
+        found += store.find(
+            Query(
+                part.filter,
+                part.sort,
+                query.limit - len(found),
+                part.hint,
+                with_body=with_body,
+                with_index=everything,
+                index_fields=() if everything else tuple(fields),
+            )
+        )
+        part = part.then
+    return found
+
+
+def to_index_document(found: Document) -> IndexDocument:
+    """Return what the matcher looks at, of a document read with index fields."""
+    return index_document(found.reference, found.updated, found.index)
+
+
+def _bare(tree: Node, fields: Sequence[str], limit: int) -> Query:
+    everything = "*" in fields
+    return Query(
+        to_filter(tree),
+        sort=(),
+        limit=limit,
+        with_body=False,
+        with_index=everything,
+        index_fields=() if everything else tuple(fields),
+    )
