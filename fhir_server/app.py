@@ -14,6 +14,7 @@ from fhir_server.access.caller import OPEN_CALLER, Caller
 from fhir_server.access.policy import Policy
 from fhir_server.context import RequestContext, current_time
 from fhir_server.repository.repository import Repository
+from fhir_server.repository.stored_parameters import ParameterRegistry
 from fhir_server.repository.writing import WriteRules
 from fhir_server.rest.elsewhere import install_problem_details
 from fhir_server.rest.gateway import FhirGateway
@@ -47,6 +48,7 @@ class Composition:
         self._lock = threading.Lock()
         self._pages: PageSealer | None = None
         self._store: MongoStore | None = None
+        self._registry: ParameterRegistry | None = None
 
     def store(self) -> MongoStore:
         """Return the database, prepared for this version of the server.
@@ -61,7 +63,9 @@ class Composition:
 
     def open_context(self, caller: Caller, request_id: str, language: str, base_url: str) -> RequestContext:
         """Return the context of one request by ``caller``; connects when nothing has yet."""
-        repository = Repository(self.store(), Policy(caller), self._rules, base_url, current_time)
+        registry = self.registry()
+        registry.use()
+        repository = Repository(self.store(), Policy(caller), self._rules, base_url, current_time, registry)
         return RequestContext(
             repository, self.settings, self.pages(), caller, request_id, current_time(), language, base_url
         )
@@ -69,6 +73,13 @@ class Composition:
     def open_local_context(self, purpose: str, language: str) -> RequestContext:
         """Return a context for work that comes from the command line of this machine."""
         return self.open_context(OPEN_CALLER, f"{purpose}-{request_id(None)}", language, self.settings.base_url)
+
+    def registry(self) -> ParameterRegistry:
+        """Return what keeps this process up to date on stored search parameters."""
+        store = self.store()
+        if self._registry is None:
+            self._registry = ParameterRegistry(store)
+        return self._registry
 
     def pages(self) -> PageSealer:
         """Return the sealer of page links, with the key that all workers share."""
@@ -80,7 +91,7 @@ class Composition:
         """Release the connections."""
         if self._store is not None:
             self._store.close()
-            self._store = None
+            self._store = self._registry = None
 
     def _open_store(self) -> MongoStore:
         if self.settings.mongodb_uri is None:

@@ -72,6 +72,23 @@ def load(
 
 
 @main.command()
+@click.argument("types", nargs=-1)
+@click.option("--parameter", help="Url of a stored SearchParameter: index by it again, on all of its types.")
+@click.option("--data", type=click.Path(path_type=Path), help="Directory of the embedded database.")
+def reindex(types: tuple[str, ...], parameter: str | None, data: Path | None) -> None:
+    """Index resources anew: all, or those of the TYPES given.
+
+    It may run beside the server, be interrupted and be repeated: what has been done stays done. Resources, versions
+    and history are not touched.
+    """
+    from rich.console import Console
+
+    from fhir_server.commands.reindex import reindex as run
+
+    run(_settings(data_directory=data), types, parameter, Console())
+
+
+@main.command()
 @click.option("--data", type=click.Path(path_type=Path), help="Directory of the embedded database.")
 def check(data: Path | None) -> None:
     """Connect to the database, verify the indexes, print versions and counts.

@@ -6,7 +6,7 @@ from typing import Literal
 from fhir_server.access.caller import Caller
 from fhir_server.search.ast import Everything, Node
 
-Action = Literal["read", "vread", "search", "history", "create", "update", "patch", "delete", "refer"]
+Action = Literal["read", "vread", "search", "history", "create", "update", "patch", "delete", "refer", "define"]
 
 
 @dataclass(frozen=True, slots=True)

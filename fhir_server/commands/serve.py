@@ -30,6 +30,7 @@ from fhir_server.commands.terminal import CommandFailed, terminal_language
 from fhir_server.errors import Text
 from fhir_server.rest.metrics import DIRECTORY
 from fhir_server.settings import Settings
+from fhir_server.worker import Worker
 
 _READY_SECONDS = 60.0
 _LOGGING: dict[str, Any] = {
@@ -53,7 +54,23 @@ def serve(settings: Settings, *, demo: bool) -> None:
             load_demo(composition, terminal_language())
         composition.close()
         threading.Thread(target=_announce, args=(settings, connected, terminal_language()), daemon=True).start()
-        _run(connected)
+        with _jobs(connected):
+            _run(connected)
+
+
+@contextmanager
+def _jobs(settings: Settings) -> Iterator[None]:
+    """Do background work in this process, which answers no request, for as long as the block lasts."""
+    composition = Composition(settings)
+    worker = Worker(composition)
+    thread = threading.Thread(target=worker.run, name="jobs", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        worker.stop()
+        thread.join(settings.shutdown_timeout)
+        composition.close()
 
 
 def _run(settings: Settings) -> None:

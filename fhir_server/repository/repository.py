@@ -11,6 +11,7 @@ from fhir_server.repository.change import Criteria, Proposal, Written
 from fhir_server.repository.criteria import build_criteria, find_matches
 from fhir_server.repository.planning import absent, gone
 from fhir_server.repository.searching import PlannedSearch, plan_search, run
+from fhir_server.repository.stored_parameters import ParameterRegistry
 from fhir_server.repository.writing import Writer, WriteRules
 from fhir_server.search import compiler
 from fhir_server.search.ast import Everything, Node, build_and
@@ -27,6 +28,7 @@ class Repository:
     rules: WriteRules
     base_url: str
     clock: Callable[[], datetime]
+    registry: ParameterRegistry
 
     def read(self, resource_type: str, id: str) -> Document:
         """Return the current version. Raises ``NotFound``, or ``Deleted`` when it is gone.
@@ -104,7 +106,7 @@ class Repository:
 
     def write(self, proposals: Sequence[Proposal]) -> list[Written]:
         """Write all or nothing; see ``Writer.write``."""
-        return Writer(self.store, self.policy, self.rules, self.base_url, self.clock).write(proposals)
+        return Writer(self.store, self.policy, self.rules, self.base_url, self.clock, self.registry).write(proposals)
 
     def _restrict(self, query: HistoryQuery) -> HistoryQuery:
         return replace(query, filter=self._history_filter(query.resource_type))

@@ -21,10 +21,13 @@ from fhir_server.repository import criteria as conditions
 from fhir_server.repository.change import Criteria, Known, Proposal, Resource, Written
 from fhir_server.repository.integrity import check_referrers, check_targets, missing_targets
 from fhir_server.repository.planning import Step, check_conditions, identify_steps, references_of
+from fhir_server.repository.publishing import Defined, Publication, publish, wait_until_seen
+from fhir_server.repository.stored_parameters import ParameterRegistry
 from fhir_server.repository.versions import build_body, merge_meta, next_instant
 from fhir_server.search.indexer import to_index
 from fhir_server.search.planner import DEFAULT_LIMITS, Limits
-from fhir_server.storage.store import Change, Document, Guard, Plan, Store, VersionConflict
+from fhir_server.search.stored import stored_parameters
+from fhir_server.storage.store import Change, Document, Guard, OutdatedIndex, Plan, Store, VersionConflict
 from fhir_server.validation.structure import check_structure
 
 _PAUSE = 0.002
@@ -63,6 +66,7 @@ class Writer:
     rules: WriteRules
     base_url: str
     clock: Callable[[], datetime]
+    registry: ParameterRegistry
 
     def write(self, proposals: Sequence[Proposal]) -> list[Written]:
         """Write all proposals or none and return what became of each, in their order.
@@ -75,11 +79,15 @@ class Writer:
         for attempt in range(self.rules.attempts):
             try:
                 return self._attempt(proposals, conditional)
+            except OutdatedIndex:
+                self.registry.refresh()
             except VersionConflict:
                 time.sleep(random.uniform(0, min(_LONGEST_PAUSE, _PAUSE * 2**attempt)))
         raise Conflict(_BUSY)
 
     def _attempt(self, proposals: Sequence[Proposal], conditional: dict[str, Criteria]) -> list[Written]:
+        if any(one.resource_type == "SearchParameter" for one in proposals):
+            self.registry.refresh()
         guards, matches = self._match(proposals, conditional)
         steps = identify_steps(proposals, Known(matches=matches))
         created = {
@@ -93,8 +101,25 @@ class Writer:
         self._check_integrity(images, known)
         changes = tuple(image.change for image in images if image.change is not None)
         if changes:
-            self.store.commit(Plan(changes, _guards(steps, guards)))
+            publication = self._publish(images)
+            locks = (*_guards(steps, guards), *publication.guards)
+            self.store.commit(Plan(changes, locks, publication.records, stored_parameters().generation))
+            if publication.guards:
+                wait_until_seen(self.registry)
         return _outcomes(proposals, images)
+
+    def _publish(self, images: Sequence[Image]) -> Publication:
+        defined = [
+            Defined(
+                image.change,
+                None if image.step.deletes else image.resource,
+                image.step.live,
+                image.step.proposal.location,
+            )
+            for image in images
+            if image.change is not None and image.step.reference.startswith("SearchParameter/")
+        ]
+        return publish(defined, self.policy, stored_parameters(), self.clock()) if defined else Publication()
 
     def _match(
         self, proposals: Sequence[Proposal], conditional: Mapping[str, Criteria]

@@ -129,8 +129,7 @@ def _reference(resource_type: str, code: str) -> SearchParameter:
         raise NotSupported(_NO_CODE)
     if parameter.type != "reference":
         raise Value(_NO_REFERENCE)
-    if parameter.refusal is not None:
-        raise NotSupported(parameter.refusal)
+    parameter.check_usable()
     return parameter
 
 

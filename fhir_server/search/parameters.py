@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal
 
-from fhir_server.errors import Text
+from fhir_server.errors import NotSupported, Processing, Text
 from fhir_server.fhir.definitions import (
     artifact,
     is_primitive,
@@ -76,6 +76,11 @@ class SearchParameter:
     def key(self) -> str:
         """What the index entries begin with."""
         return f"{self.resource_type}.{self.code}"
+
+    def check_usable(self) -> None:
+        """Raise ``NotSupported`` for a parameter that is refused, ``Processing`` for one still being indexed."""
+        if self.refusal is not None:
+            raise (Processing if self.pending else NotSupported)(self.refusal)
 
     @property
     def in_document(self) -> bool:

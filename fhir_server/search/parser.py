@@ -220,9 +220,8 @@ def _parameters(code: str, reading: _Reading) -> tuple[SearchParameter, ...]:
     if any(one is None for one in found):
         raise NotSupported(_UNKNOWN if len(found) == 1 else _NOT_ALL)
     parameters = tuple(one for one in found if one is not None)
-    refusal = next((one.refusal for one in parameters if one.refusal is not None), None)
-    if refusal is not None:
-        raise NotSupported(refusal)
+    for one in parameters:
+        one.check_usable()
     return parameters[:1] if parameters[0].in_document else parameters
 
 
@@ -230,8 +229,7 @@ def _common_parameters(code: str) -> tuple[SearchParameter, ...]:
     common = common_parameter(code)
     if common is None:
         raise NotSupported(_UNKNOWN)
-    if common.refusal is not None:
-        raise NotSupported(common.refusal)
+    common.check_usable()
     if common.in_document:
         return (replace(common, resource_type="Resource"),)
     return tuple(found for one in sorted(resource_types()) if (found := search_parameter(one, code)) is not None)

@@ -79,5 +79,3 @@ def _update(rewrite: Rewrite) -> UpdateOne:
     if rewrite.dropped:
         change["$unset"] = dict.fromkeys(rewrite.dropped, "")
     return UpdateOne({"_id": rewrite.reference, "version": rewrite.version, "deleted": False}, change)
-
-

@@ -1,0 +1,161 @@
+"""The reindex job: walk every resource of some types and write its index anew; bodies and history are never touched.
+
+It may be killed at any moment: how far it is stands in its record, written in the transaction of each batch. It is
+right beside writers: the fence (``storage.index_writer``) keeps out what was indexed under older parameters, and a
+resource that has moved on since it was read has been indexed by its writer.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from fhir_server.errors import FhirError
+from fhir_server.fhir.json import parse_json
+from fhir_server.jobs import COLLECTION, Job, Jobs, RecordStore
+from fhir_server.repository.stored_parameters import ParameterRegistry
+from fhir_server.search.indexer import to_index
+from fhir_server.storage.index_writer import Rewrite
+from fhir_server.storage.store import Document, Query, Store
+
+BATCH = 100
+_LISTED_FAILURES = 20
+
+
+class IndexWriter(Protocol):
+    """What a reindex needs of ``storage.index_writer``."""
+
+    def fence(self, generation: int) -> None:
+        """Return once nothing indexed under a lower generation can be committed."""
+
+    def rewrite(
+        self,
+        rewrites: Sequence[Rewrite],
+        collection: str,
+        lease: Mapping[str, Any],
+        changes: Sequence[Mapping[str, Any]],
+    ) -> None:
+        """Write the indexes together with a change of the record that ``lease`` finds; raises ``LeaseLost``."""
+
+
+class IndexStore(Store, Protocol):
+    """A store whose indexes can be rewritten."""
+
+    @property
+    def records(self) -> RecordStore:
+        """The records."""
+
+    @property
+    def index_writer(self) -> IndexWriter:
+        """The writer of indexes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a reindex is: ``after`` is the last resource looked at; ``failures`` are some that cannot be indexed."""
+
+    after: str = ""
+    done: int = 0
+    total: int = 0
+    changed: int = 0
+    failed: int = 0
+    failures: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, job: Job) -> "Progress":
+        """Return what the job's record says."""
+        known = {name: job.progress[name] for name in cls.__slots__ if name in job.progress}
+        return cls(**{**known, "failures": tuple(known.get("failures", ()))})
+
+    def to_record(self) -> dict[str, Any]:
+        """Return what the job's record shall say."""
+        return {name: getattr(self, name) for name in self.__slots__ if name != "failures"} | {
+            "failures": list(self.failures)
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Reindex:
+    """Does reindex jobs. ``base_url`` is the server's own; ``tell`` hears of progress, ``stopping`` ends it."""
+
+    store: IndexStore
+    jobs: Jobs
+    registry: ParameterRegistry
+    base_url: str
+    tell: Callable[[Progress], None] = lambda progress: None
+    stopping: Callable[[], bool] = lambda: False
+
+    def run(self, job: Job) -> bool:
+        """Do a claimed job from where it is; return False when it was told to stop, to be claimed again.
+
+        Raises ``LeaseLost`` when another worker has it, ``StoreUnavailable``, or the driver's error when the fence is
+        not allowed.
+        """
+        generation = self.registry.refresh().generation
+        if generation:
+            self.store.index_writer.fence(generation)
+        progress = Progress.of(job)
+        if not progress.total:
+            counts = self.store.counts()
+            progress = replace(progress, total=sum(counts.get(kind, 0) for kind in job.input["types"]))
+        for batch in self._batches(sorted(job.input["types"]), progress.after):
+            if self.stopping():
+                return False
+            progress = self._rewrite(batch, job, progress)
+            self.tell(progress)
+        if progress.failed:
+            self.jobs.fail(job, f"{progress.failed} resources cannot be indexed", final=True)
+            return True
+        self.jobs.finish(job, replace(progress, total=max(progress.total, progress.done)).to_record())
+        return True
+
+    def _batches(self, types: Sequence[str], after: str) -> Iterator[list[Document]]:
+        for kind in types:
+            if after > f"{kind}0":  # 0 follows /
+                continue
+            last = max(after, f"{kind}/")
+            while True:
+                filter = {"type": kind, "_id": {"$gt": last}}
+                query = Query(filter, (("_id", 1),), BATCH, "type_id", with_index=True)
+                found = self.store.find(query)
+                if not found:
+                    break
+                yield found
+                last = found[-1].reference
+
+    def _rewrite(self, batch: Sequence[Document], job: Job, progress: Progress) -> Progress:
+        # Whoever writes now indexes by what is in force now; so must this batch, or it would undo theirs.
+        self.registry.use()
+        rewrites: list[Rewrite] = []
+        failures: list[str] = []
+        for document in batch:
+            try:
+                rewrite = to_rewrite(document, self.base_url)
+            except FhirError:
+                failures.append(document.reference)
+                continue
+            if rewrite is not None:
+                rewrites.append(rewrite)
+        progress = replace(
+            progress,
+            after=batch[-1].reference,
+            done=progress.done + len(batch),
+            changed=progress.changed + len(rewrites),
+            failed=progress.failed + len(failures),
+            failures=(*progress.failures, *failures)[:_LISTED_FAILURES],
+        )
+        changes = self.jobs.step(progress.to_record())
+        self.store.index_writer.rewrite(rewrites, COLLECTION, self.jobs.held_by(job), changes)
+        return progress
+
+
+def to_rewrite(document: Document, base_url: str) -> Rewrite | None:
+    """Return the index that a stored resource should have, None when it has it. Raises what ``to_index`` does."""
+    if document.body is None:
+        return None
+    index = to_index(parse_json(document.body), base_url)
+    present = document.index
+    changed = {name: value for name, value in index.items() if name not in present or present[name] != value}
+    dropped = tuple(sorted(present.keys() - index.keys()))
+    if not changed and not dropped:
+        return None
+    return Rewrite(document.reference, document.version, changed, dropped)

@@ -1,0 +1,67 @@
+"""Runs due jobs; nothing else loops.
+
+``fhir-server serve`` runs it in a thread of the process that keeps the database, which answers no request: a reindex
+takes no time from the workers. Any number may run: a job is done by whoever claims it first.
+"""
+
+import threading
+from collections.abc import Callable
+
+from fhir_server.app import Composition
+from fhir_server.jobs import Job, Jobs
+from fhir_server.repository.reindexing import Progress, Reindex
+from fhir_server.repository.stored_parameters import REINDEX
+from fhir_server.storage.index_writer import LeaseLost
+from fhir_server.storage.store import StoreUnavailable
+
+KINDS = (REINDEX,)
+_PAUSE = 1.0
+
+
+class Worker:
+    """Claims and does jobs on the database of a composition; ``lease`` as in ``Jobs``."""
+
+    def __init__(self, composition: Composition, *, lease: float = 15.0) -> None:
+        self._composition = composition
+        self._lease = lease
+        self._stopping = threading.Event()
+
+    def run(self) -> None:
+        """Do whatever becomes due until ``stop``; trouble with the database or a job never ends it."""
+        while not self._stopping.is_set():
+            if not self._try():
+                self._stopping.wait(_PAUSE)
+
+    def stop(self) -> None:
+        """End ``run`` after the batch that it is at; what is not done is claimed again."""
+        self._stopping.set()
+
+    def run_due(self, tell: Callable[[Progress], None] = lambda progress: None, only: str | None = None) -> int:
+        """Do the jobs that are due, ``only`` one of them if it is named, and return how many were claimed."""
+        count = 0
+        jobs = Jobs(self._composition.store().records, self._lease)
+        while not self._stopping.is_set() and (job := jobs.claim(KINDS, only)) is not None:
+            self._do(job, jobs, tell)
+            count += 1
+        return count
+
+    def _try(self) -> bool:
+        try:
+            return self.run_due() > 0
+        except StoreUnavailable:
+            return False
+
+    def _do(self, job: Job, jobs: Jobs, tell: Callable[[Progress], None]) -> None:
+        store = self._composition.store()
+        base_url = self._composition.settings.base_url
+        reindex = Reindex(store, jobs, self._composition.registry(), base_url, tell, self._stopping.is_set)
+        try:
+            if not reindex.run(job):
+                jobs.release(job)
+        except LeaseLost:
+            return
+        except StoreUnavailable:
+            raise
+        except Exception as error:
+            self._composition.log.failure(job.id, error)
+            jobs.fail(job, type(error).__name__)
