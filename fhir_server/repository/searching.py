@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 
 from fhir_server.access.policy import Policy
+from fhir_server.repository.terminology import StoredTerminology
 from fhir_server.search import compiler
 from fhir_server.search.ast import Node, ReferenceIs, build_and
 from fhir_server.search.compiler import Keyset, keyset_of, sort_fields, to_filter, to_query
@@ -16,6 +17,7 @@ from fhir_server.search.matcher import index_document
 from fhir_server.search.parser import Search
 from fhir_server.search.planner import IndexDocument, Limits, Planned, Planner, fields_of, has_joins, merge_fields
 from fhir_server.storage.store import Document, Query, Store
+from fhir_server.terminology.resolving import resolve_terminology
 
 _SMALLEST_BATCH = 50
 _LARGEST_BATCH = 1_000
@@ -129,12 +131,14 @@ class PlannedSearch:
 
 def plan_search(store: Store, policy: Policy, limits: Limits, tree: Node) -> PlannedSearch:
     """Return the restricted tree with its joins resolved, +1 round trip for each hop. Raises ``TooCostly``."""
+    tree = resolve_terminology(tree, StoredTerminology(store, policy))
     planner = Planner(StoreLookup(store, policy), limits)
     return PlannedSearch(store, planner, planner.plan(tree))
 
 
 def without_joins(store: Store, policy: Policy, limits: Limits, tree: Node, limit: int) -> Node:
     """Return a tree without joins that matches what ``tree`` does, or ``limit`` of that if there is more."""
+    tree = resolve_terminology(tree, StoredTerminology(store, policy))
     return plan_search(store, policy, limits, tree).first(limit) if has_joins(tree) else tree
 
 

@@ -13,6 +13,9 @@ Index fields (``indexer.to_index``), each written and asked by one module of ``p
         ``Encounter:long`` (its primary date lasts over a day)
     r   references: ``Observation.subject>Patient/42``, versioned, absolute, canonical with and without version
     s   strings, normalised: ``Patient.family:dupont``; e the same as written, for ``:exact`` (needs no index)
+    f   fragments of strings, for ``:contains``: ``Patient~ontain``; w words, for ``_text``, ``_content`` and ``:text``:
+        ``Observation+glucose`` of the content, ``Observation*glucose`` of the narrative
+    v   texts without an index, looked into last: ``code: body height |``, ``_content: …``, ``_text: …``, long strings
     d   dates other than the primary one: ``{p, s, e}``, start included, end excluded, milliseconds of UTC
     n   numbers ``{p, lo, hi}``; q quantities ``{p, lo, hi, u, c, n}``: bounds as ``sortable`` texts, u system|code,
         c code, n unit

@@ -97,6 +97,25 @@ class ExactString:
 
 
 @dataclass(frozen=True, slots=True)
+class WordIn:
+    """The field ``w`` holds one of these whole keys."""
+
+    keys: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TextHolds:
+    """The field ``s`` or ``v`` holds a text that begins with ``start``, which ends in a colon, and then has ``text``.
+
+    No index answers it: it decides among what other leaves have led to.
+    """
+
+    field: Literal["s", "v"]
+    start: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class DatePresent:
     """A resource of this type has its primary date."""
 
@@ -113,9 +132,9 @@ class EntryPresent:
 
 @dataclass(frozen=True, slots=True)
 class KeyBetween:
-    """The field ``t``, ``r`` or ``s`` holds a key in the half-open range [low, high)."""
+    """The field ``t``, ``r``, ``s``, ``f`` or ``w`` holds a key in the half-open range [low, high)."""
 
-    field: Literal["t", "r", "s"]
+    field: Literal["t", "r", "s", "f", "w"]
     low: str
     high: str
 
@@ -223,7 +242,36 @@ class ListMember:
     types: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class InValueSet:
+    """A token parameter has a code of this value set, by canonical or ``ValueSet/id``.
+
+    ``key`` and ``system`` are the parameter's own, ``name`` its code: ``terminology`` puts tokens in its place.
+    """
+
+    name: str
+    key: str
+    system: str | None
+    value_set: str
+
+
+@dataclass(frozen=True, slots=True)
+class Subsumed:
+    """A token parameter has this code or one ``below`` (subsumed by) it, or ``above`` it, in its code system.
+
+    Otherwise as ``InValueSet``.
+    """
+
+    name: str
+    key: str
+    system: str | None
+    code_system: str
+    code: str
+    direction: Literal["above", "below"]
+
+
 Join = Chain | Has | ListMember
+Terminology = InValueSet | Subsumed
 Leaf = (
     AnyType
     | TypeIs
@@ -231,6 +279,8 @@ Leaf = (
     | TokenIn
     | RefersTo
     | KeyBetween
+    | WordIn
+    | TextHolds
     | ExactString
     | DatePresent
     | EntryPresent
@@ -242,7 +292,7 @@ Leaf = (
     | InCompartment
     | HasLabel
 )
-Node = Everything | Nothing | And | Or | Not | Leaf | Join
+Node = Everything | Nothing | And | Or | Not | Leaf | Join | Terminology
 
 
 def build_and(nodes: Iterable[Node]) -> Node:

@@ -22,6 +22,7 @@ from fhir_server.search.ast import (
     Has,
     HasLabel,
     InCompartment,
+    InValueSet,
     KeyBetween,
     ListMember,
     Node,
@@ -33,12 +34,15 @@ from fhir_server.search.ast import (
     QuantityIs,
     ReferenceIs,
     RefersTo,
+    Subsumed,
+    TextHolds,
     TokenIn,
     TypeIs,
     UpdatedIs,
+    WordIn,
     build_and,
 )
-from fhir_server.search.param_types import date, number, presence, quantity, reference, special, string, token
+from fhir_server.search.param_types import date, number, presence, quantity, reference, special, string, text, token
 from fhir_server.search.param_types.date import FIRST, LONG
 from fhir_server.search.parser import Search, SortKey
 from fhir_server.search.ranges import Bounds, Comparison, merge_conditions
@@ -104,7 +108,9 @@ def to_filter(tree: Node) -> dict[str, Any]:
             return quantity.to_filter(tree)
         case AnyType() | TypeIs() | ReferenceIs() | InCompartment() | HasLabel():
             return special.to_filter(tree)
-        case Chain() | Has() | ListMember():
+        case WordIn() | TextHolds():
+            return text.to_filter(tree)
+        case Chain() | Has() | ListMember() | InValueSet() | Subsumed():
             raise AssertionError(f"a join that nobody planned: {tree.name}")
 
 

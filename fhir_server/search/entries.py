@@ -6,7 +6,7 @@ from hashlib import sha256
 from typing import Any
 
 LONGEST_KEY = 512
-_KEPT = 400
+KEPT = 400
 
 Extract = Callable[[Any, str, "Entries"], None]
 """Adds the entries of one FHIRPath value (raw value, its FHIR type); the hot path, so it changes its argument."""
@@ -15,7 +15,7 @@ Extract = Callable[[Any, str, "Entries"], None]
 class Entries:
     """Collects what one resource is found by; dictionaries stand for ordered sets."""
 
-    __slots__ = ("d", "e", "n", "primary", "q", "r", "references", "s", "t")
+    __slots__ = ("contained", "d", "e", "n", "primary", "q", "r", "references", "s", "t", "v")
 
     def __init__(self) -> None:
         self.t: dict[str, None] = {}
@@ -25,6 +25,10 @@ class Entries:
         self.d: dict[tuple[str, datetime, datetime], None] = {}
         self.n: dict[tuple[str, str, str], None] = {}
         self.q: dict[tuple[str, str, str, str | None, str | None, str | None], None] = {}
+        self.v: dict[str, None] = {}
+        """Texts to be looked into after an index has led to the document; see ``param_types.text``."""
+        self.contained: dict[str, None] = {}
+        """Normalised texts in the middle of which one may search; see ``param_types.string``."""
         self.primary: tuple[datetime, datetime] | None = None
         self.references: dict[str, list[str]] = {}
         """Local targets (``Patient/42``) by the code of the parameter: compartments and ``pt`` come of them."""
@@ -34,7 +38,7 @@ def bounded(key: str) -> str:
     """Return the key, one too long for an index cut and completed by its digest: equality is kept, order is not."""
     if len(key) <= LONGEST_KEY:
         return key
-    return f"{key[:_KEPT]}\0{sha256(key.encode('utf-8', 'surrogatepass')).hexdigest()}"
+    return f"{key[:KEPT]}\0{sha256(key.encode('utf-8', 'surrogatepass')).hexdigest()}"
 
 
 def escape_system(system: str) -> str:

@@ -15,7 +15,7 @@ from fhir_server.fhir.fhirpath.expression import compile_expression
 from fhir_server.fhir.reference import local_references
 from fhir_server.search.entries import Entries, Extract
 from fhir_server.search.expressions import cast_of, first_step, steps_of
-from fhir_server.search.param_types import date, number, quantity, reference, string, token, uri
+from fhir_server.search.param_types import date, number, quantity, reference, string, text, token, uri
 from fhir_server.search.param_types.date import LONG
 from fhir_server.search.param_types.presence import count_entries, present_key
 from fhir_server.search.parameters import SearchParameter, indexed_parameters
@@ -101,8 +101,11 @@ def _to_fields(resource: Mapping[str, Any], plan: Plan, entries: Entries, base_u
         fields["ds"], fields["de"] = entries.primary
         if entries.primary[1] - entries.primary[0] > LONG:
             entries.t[f"{resource_type}:long"] = None
-    keys = (("t", entries.t), ("r", entries.r), ("s", entries.s), ("e", entries.e))
-    fields |= {name: list(found) for name, found in keys if found}
+    words, texts = text.to_fields(resource)
+    parts = string.fragments(resource_type, entries.contained)
+    found_texts = {**entries.v, **dict.fromkeys(texts)}
+    keys = (("t", entries.t), ("r", entries.r), ("s", entries.s), ("e", entries.e), ("w", words), ("f", parts))
+    fields |= {name: list(found) for name, found in (*keys, ("v", found_texts)) if found}
     if entries.d:
         fields["d"] = [{"p": key, "s": start, "e": end} for key, start, end in entries.d]
     if entries.n:

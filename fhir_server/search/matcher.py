@@ -19,6 +19,7 @@ from fhir_server.search.ast import (
     Has,
     HasLabel,
     InCompartment,
+    InValueSet,
     KeyBetween,
     ListMember,
     Node,
@@ -30,11 +31,14 @@ from fhir_server.search.ast import (
     QuantityIs,
     ReferenceIs,
     RefersTo,
+    Subsumed,
+    TextHolds,
     TokenIn,
     TypeIs,
     UpdatedIs,
+    WordIn,
 )
-from fhir_server.search.param_types import date, number, presence, quantity, reference, special, string, token
+from fhir_server.search.param_types import date, number, presence, quantity, reference, special, string, text, token
 
 
 def matches(tree: Node, document: Mapping[str, Any]) -> bool:
@@ -66,7 +70,9 @@ def matches(tree: Node, document: Mapping[str, Any]) -> bool:
             return quantity.matches(tree, document)
         case AnyType() | TypeIs() | ReferenceIs() | InCompartment() | HasLabel():
             return special.matches(tree, document)
-        case Chain() | Has() | ListMember():
+        case WordIn() | TextHolds():
+            return text.matches(tree, document)
+        case Chain() | Has() | ListMember() | InValueSet() | Subsumed():
             raise AssertionError(f"a join that nobody planned: {tree.name}")
 
 

@@ -33,18 +33,25 @@ _PRIMARY_DATES = (
 )  # fmt: skip
 _PREFIXED = frozenset({"number", "date", "quantity"})
 _MODIFIERS: Mapping[str, tuple[str, ...]] = {
-    "string": ("missing", "exact"),
-    "token": ("missing", "not", "of-type"),
+    "string": ("missing", "exact", "contains"),
+    "token": ("missing", "not", "text", "in", "not-in", "above", "below", "of-type"),
     "reference": ("missing", "identifier"),
     "number": ("missing",),
     "date": ("missing",),
     "quantity": ("missing",),
-    "uri": ("missing",),
+    "uri": ("missing", "above", "below"),
+}
+_DOCUMENT_MODIFIERS: Mapping[str, tuple[str, ...]] = {
+    "_id": ("missing", "not"),
+    "_lastUpdated": ("missing",),
+    "_text": ("missing",),
+    "_content": ("missing",),
 }
 _NO_EXPRESSION = Text(
     "the definition says no expression by which it could be indexed",
     "sa définition ne donne aucune expression qui permette de l’indexer",
 )
+_TEXT = frozenset({"_text", "_content"})
 _NOT_YET = Text("this kind of parameter is not supported", "ce genre de paramètre n’est pas pris en charge")
 
 
@@ -85,13 +92,17 @@ class SearchParameter:
     @property
     def in_document(self) -> bool:
         """The document itself answers for it, not an index entry."""
-        return self.code in ("_id", "_lastUpdated")
+        return self.code in ("_id", "_lastUpdated", "_text", "_content")
 
     @property
     def modifiers(self) -> tuple[str, ...]:
         """The supported modifiers that are not resource types."""
-        if self.in_document or self.refusal is not None:
+        if self.refusal is not None:
             return ()
+        if self.in_document:
+            return _DOCUMENT_MODIFIERS.get(self.code, ())
+        if self.type == "token":
+            return tuple(one for one in _MODIFIERS["token"] if _has_meaning(self, one))
         return _MODIFIERS.get(self.type, ())
 
     @property
@@ -162,6 +173,29 @@ def _definitions() -> Mapping[str, tuple[Mapping[str, Any], ...]]:
     return {base: tuple(definitions) for base, definitions in found.items()}
 
 
+def _has_meaning(parameter: SearchParameter, modifier: str) -> bool:
+    """Say whether a token modifier can ask anything of the parameter's elements.
+
+    What has no place for a code system is in no value set; what is only a code has no text; a type of identifier is
+    found in identifiers.
+    """
+    match modifier:
+        case "missing" | "not":
+            return True
+        case "text":
+            return parameter.system is None
+        case "of-type":
+            return parameter.system is None and _may_identify(parameter.resource_type, parameter.parts)
+        case _:
+            return parameter.system != ""
+
+
+@cache
+def _may_identify(resource_type: str, parts: tuple[str, ...]) -> bool:
+    elements = [element_of(resource_type, part) for part in parts]
+    return any(element is None or "Identifier" in element.types for element in elements)
+
+
 def _parameter(resource_type: str, definition: Mapping[str, Any], *, primary: bool) -> SearchParameter:
     parts = _parts_for(resource_type, definition)
     targets = _targets(resource_type, definition, parts) if definition["type"] == "reference" else ()
@@ -172,7 +206,7 @@ def _parameter(resource_type: str, definition: Mapping[str, Any], *, primary: bo
         url=definition["url"],
         parts=parts,
         targets=targets,
-        refusal=_refusal(definition["type"], parts),
+        refusal=_refusal(definition, parts),
         primary=primary,
         patient=definition["type"] == "reference" and _holds_the_patient(resource_type, definition["code"], parts),
         system=_implicit_system(resource_type, parts) if definition["type"] == "token" else None,
@@ -216,8 +250,10 @@ def _parts_for(resource_type: str, definition: Mapping[str, Any]) -> tuple[str, 
     return tuple(kept)
 
 
-def _refusal(kind: str, parts: tuple[str, ...]) -> Text | None:
-    if kind in ("composite", "special"):
+def _refusal(definition: Mapping[str, Any], parts: tuple[str, ...]) -> Text | None:
+    if definition["code"] in _TEXT:
+        return None
+    if definition["type"] in ("composite", "special"):
         return _NOT_YET
     return None if parts else _NO_EXPRESSION
 

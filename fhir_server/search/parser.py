@@ -14,7 +14,18 @@ from fhir_server.errors import FhirError, Invalid, Issue, NotSupported, Processi
 from fhir_server.fhir.definitions import is_resource_type, resource_types
 from fhir_server.search.ast import AnyType, Node, ReferenceIs, RefersTo, TokenIn, TypeIs, build_and, build_not, build_or
 from fhir_server.search.joins import Read, Readings, is_join, parse_join, parse_list
-from fhir_server.search.param_types import date, number, presence, quantity, reference, special, string, token, uri
+from fhir_server.search.param_types import (
+    date,
+    number,
+    presence,
+    quantity,
+    reference,
+    special,
+    string,
+    text,
+    token,
+    uri,
+)
 from fhir_server.search.parameters import SearchParameter, common_parameter, search_parameter
 from fhir_server.search.results import (
     Shape,
@@ -179,11 +190,14 @@ def _condition(name: str, value: str, reading: _Reading) -> Node:
     for parameter in parameters:
         _check_modifier(parameter, modifier)
     if modifier == "missing":
+        if parameters[0].in_document:
+            return special.parse_missing(_types_or_all(reading), code, value)
         return presence.parse(parameters, value)
-    positive = None if modifier == "not" else modifier
+    negative = modifier in ("not", "not-in")
+    positive = {"not": None, "not-in": "in"}.get(modifier, modifier) if modifier else None
     node = build_or(_leaf(parameter, positive, _checked(one), reading) for one in values for parameter in parameters)
     _check_keys(node)
-    return build_not(node) if modifier == "not" else node
+    return build_not(node) if negative else node
 
 
 def _reader(reading: _Reading) -> Read:
@@ -252,10 +266,12 @@ def _check_modifier(parameter: SearchParameter, modifier: str | None) -> None:
 
 def _leaf(parameter: SearchParameter, modifier: str | None, value: str, reading: _Reading) -> Node:
     if parameter.code == "_id":
-        return special.parse_id(reading.types or tuple(sorted(resource_types())), modifier, value)
+        return special.parse_id(_types_or_all(reading), modifier, value)
+    if parameter.code in text.KINDS:
+        return text.parse(_types_or_all(reading), parameter.code, value)
     match parameter.type:
         case "token":
-            return token.parse(parameter, modifier, value)
+            return token.parse(parameter, modifier, value, reading.base_url)
         case "reference":
             return reference.parse(parameter, modifier, value, reading.base_url)
         case "string":
@@ -270,6 +286,10 @@ def _leaf(parameter: SearchParameter, modifier: str | None, value: str, reading:
             return uri.parse(parameter, modifier, value)
         case "composite" | "special":
             raise NotSupported(_NOT_HERE)
+
+
+def _types_or_all(reading: _Reading) -> tuple[str, ...]:
+    return reading.types or tuple(sorted(resource_types()))
 
 
 def _check_keys(node: Node) -> None:

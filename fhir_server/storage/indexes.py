@@ -35,6 +35,8 @@ INDEXES: tuple[Index, ...] = (
     _resources("patient_token", (("pt", 1), ("t", 1), ("ds", 1), ("_id", 1)), "a patient's resources by token", "pt"),
     _resources("patient_updated", (("pt", 1), ("updated", 1), ("_id", 1)), "a patient's newest changes", "pt"),
     _resources("string", (("s", 1), ("_id", 1)), "string search by prefix", "s"),
+    _resources("fragment", (("f", 1),), "string search with :contains, by six characters", "f"),
+    _resources("word", (("w", 1),), "_text, _content and :text, by word"),
     _resources("type_date", (("type", 1), ("ds", 1), ("_id", 1)), "a type by its primary date; counts"),
     _resources("type_id", (("type", 1), ("_id", 1)), "a type's page in order of id"),
     _resources("type_updated", (("type", 1), ("updated", 1), ("_id", 1)), "_lastUpdated and _sort=_lastUpdated"),
@@ -147,4 +149,4 @@ def _create_collection(database: Database[dict[str, Any]], name: str) -> None:
 
 def array_fields(keys: Sequence[tuple[str, int]]) -> int:
     """Return how many of the keys lie in arrays; MongoDB allows one per compound index (error 171)."""
-    return len({field.partition(".")[0] for field, _ in keys} & {"t", "r", "s", "d", "n", "q", "l", "c", "x"})
+    return len({field.partition(".")[0] for field, _ in keys} & {"t", "r", "s", "d", "n", "q", "l", "c", "x", "f", "w"})

@@ -74,9 +74,28 @@ TEXTS = {
     "😀 smile": "😀 smile",
     "c(.*)": "c",
 }
+# The words of a sentence, spelt out; those of the second line are too common to be asked for.
+SENTENCES = {
+    "a text": ("a", "text"),
+    "Glucose à jeun": ("glucose", "a", "jeun"),
+    "Masse des globules, l'hématie": ("masse", "des", "globules", "l", "hematie"),
+    "Body masses / body mass": ("body", "masses", "body", "mass"),
+    "$where 718-7 (.*)": ("where", "718-7"),
+    "Œdème d’Élodie": ("oedeme", "d", "elodie"),
+}
+COMMON = ("a", "des", "l", "d")
 SYSTEMS = (None, "http://a", "http://b|c", "http://b")
 CODES = ("x", "X", "y", "a|b", "q,r", "c|y", "$ne")
 PREFIXES = ("eq", "ne", "gt", "lt", "ge", "le", "sa", "eb", "ap")
+URIS = (
+    "http://a.example",
+    "http://a.example/x",
+    "http://a.example/x/",
+    "http://a.example/x/y",
+    "http://a.example/x/y/z",
+    "http://a.example/xy",
+    "urn:oid:1.2.3",
+)
 REFERENCES = (
     "Patient/1",
     "Patient/2",
@@ -94,7 +113,7 @@ codings = st.fixed_dictionaries(
     {}, optional={"system": st.sampled_from(SYSTEMS[1:]), "code": st.sampled_from(CODES)}
 ).filter(bool)
 concepts = st.fixed_dictionaries(
-    {"text": st.just("a text")}, optional={"coding": st.lists(codings, min_size=1, max_size=2)}
+    {"text": st.sampled_from(sorted(SENTENCES))}, optional={"coding": st.lists(codings, min_size=1, max_size=2)}
 )
 instants = st.sampled_from(sorted(DATES))
 periods = st.fixed_dictionaries({}, optional={"start": instants, "end": instants}).filter(
@@ -121,6 +140,12 @@ observations = st.fixed_dictionaries(
     {"resourceType": st.just("Observation"), "status": st.sampled_from(("final", "amended"))},
     optional={
         "code": concepts,
+        "text": st.sampled_from(sorted(SENTENCES)).map(
+            lambda text: {
+                "status": "generated",
+                "div": f'<div xmlns="http://www.w3.org/1999/xhtml"><p>{text}</p></div>',
+            }
+        ),
         "subject": references,
         "focus": st.lists(references, min_size=1, max_size=2),
         "effectiveDateTime": instants,
@@ -149,7 +174,8 @@ risks = st.fixed_dictionaries(
     {"resourceType": st.just("RiskAssessment")},
     optional={"prediction": st.lists(st.fixed_dictionaries({"probabilityDecimal": numbers}), min_size=1, max_size=2)},
 )
-resources = st.one_of(observations, encounters, patients, risks)
+value_sets = st.fixed_dictionaries({"resourceType": st.just("ValueSet")}, optional={"url": st.sampled_from(URIS)})
+resources = st.one_of(observations, encounters, patients, risks, value_sets)
 
 
 # ---------------------------------------------------------------- the oracle
@@ -345,6 +371,106 @@ def string_queries(draw: st.DrawFn) -> Asked:
     )
 
 
+def narrative_words(resource: Resource) -> tuple[str, ...]:
+    div = resource.get("text", {}).get("div", "")
+    return SENTENCES[div.partition("<p>")[2].partition("</p>")[0]] if div else ()
+
+
+def text_words(resource: Resource) -> tuple[str, ...]:
+    return SENTENCES[resource["code"]["text"]] if "code" in resource else ()
+
+
+def alike(word: str, other: str) -> bool:
+    """The same but for a plural's ending."""
+    return word.rstrip("sx") == other.rstrip("sx")
+
+
+def in_a_row(words: tuple[str, ...], asked: tuple[str, ...], begun: bool = False) -> bool:
+    starts = range(len(words) - len(asked) + 1)
+    return any(
+        words[at : at + len(asked) - 1] == asked[:-1]
+        and (words[at + len(asked) - 1].startswith(asked[-1]) if begun else words[at + len(asked) - 1] == asked[-1])
+        for at in starts
+    )
+
+
+@st.composite
+def contains_queries(draw: st.DrawFn) -> Asked:
+    code, text = draw(st.sampled_from(("name", "family", "given"))), draw(st.sampled_from(sorted(TEXTS)))
+    start = draw(st.integers(0, len(TEXTS[text]) - 1))
+    part = TEXTS[text][start : start + draw(st.integers(1, 9))].strip()
+    if not part:
+        part = TEXTS[text]
+    shown = part.upper() if draw(st.booleans()) else part
+    return Asked(
+        "Patient",
+        ((f"{code}:contains", escaped(shown)),),
+        lambda r: any(part in TEXTS[one] for one in name_parts(r, code)),
+    )
+
+
+@st.composite
+def concept_text_queries(draw: st.DrawFn) -> Asked:
+    words = SENTENCES[draw(st.sampled_from(sorted(SENTENCES)))]
+    start = draw(st.integers(0, len(words) - 1))
+    asked = words[start : start + draw(st.integers(1, 3))]
+    asked = (*asked[:-1], asked[-1][: draw(st.integers(1, 8))])
+    if asked[-1].endswith("-"):
+        asked = (*asked[:-1], asked[-1][:-1])
+    shown = " ".join(asked)
+    return Asked("Observation", (("code:text", shown),), lambda r: in_a_row(text_words(r), asked, begun=True))
+
+
+@st.composite
+def narrative_queries(draw: st.DrawFn) -> Asked:
+    words = SENTENCES[draw(st.sampled_from(sorted(SENTENCES)))]
+    form = draw(st.sampled_from(("word", "phrase", "begun", "not", "or")))
+    telling = [word for word in words if word not in COMMON]
+    word, other = draw(st.sampled_from(telling)), draw(st.sampled_from(("body", "glucose", "nothing")))
+
+    def held(r: Resource, word: str) -> bool:
+        return any(alike(one, word) for one in narrative_words(r) if one not in COMMON)
+
+    match form:
+        case "word":
+            return Asked("Observation", (("_text", word),), lambda r: held(r, word))
+        case "phrase":
+            phrase = " ".join(words)
+            return Asked("Observation", (("_text", f'"{phrase}"'),), lambda r: in_a_row(narrative_words(r), words))
+        case "begun":
+            return Asked(
+                "Observation",
+                (("_text", f"{word[:3]}*"),),
+                lambda r: any(one.startswith(word[:3]) for one in narrative_words(r) if one not in COMMON),
+            )
+        case "not":
+            return Asked("Observation", (("_text", f"NOT {word}"),), lambda r: not held(r, word))
+        case _:
+            return Asked("Observation", (("_text", f"({word} OR {other})"),), lambda r: held(r, word) or held(r, other))
+
+
+@st.composite
+def uri_queries(draw: st.DrawFn) -> Asked:
+    asked = draw(st.sampled_from((*URIS, "http://a.example/x/", "http://a.example/x/y/z/w")))
+    modifier = draw(st.sampled_from(("", ":below", ":above")))
+    if not asked.startswith("http"):
+        modifier = ""
+
+    def goes_on(url: str, start: str) -> bool:
+        return url == start or url.startswith(start if start.endswith("/") else f"{start}/")
+
+    def one(held: str) -> bool:
+        match modifier:
+            case ":below":
+                return goes_on(held, asked)
+            case ":above":
+                return goes_on(asked, held)
+            case _:
+                return held == asked
+
+    return Asked("ValueSet", ((f"url{modifier}", asked),), lambda r: "url" in r and one(r["url"]))
+
+
 @st.composite
 def reference_queries(draw: st.DrawFn) -> Asked:
     code = draw(st.sampled_from(("subject", "patient", "focus")))
@@ -417,6 +543,10 @@ leaf_queries = st.one_of(
     quantity_queries(),
     number_queries(),
     string_queries(),
+    contains_queries(),
+    concept_text_queries(),
+    narrative_queries(),
+    uri_queries(),
     reference_queries(),
     missing_queries(),
     plain_queries,

@@ -1,5 +1,7 @@
 """Parameters that ask the document itself rather than an index entry: its id, type, compartment, labels.
 
+``_id`` is a token whose elements have no system: ``_id=42`` and ``_id=|42``, each with ``:not``.
+
 Spec: http://hl7.org/fhir/R4/search.html#all, http://hl7.org/fhir/R4/compartmentdefinition.html
 """
 
@@ -8,10 +10,21 @@ from collections.abc import Mapping
 from typing import Any
 
 from fhir_server.errors import NotSupported, Text, Value
-from fhir_server.search.ast import AnyType, HasLabel, InCompartment, Node, ReferenceIs, TypeIs
+from fhir_server.search.ast import (
+    AnyType,
+    Everything,
+    HasLabel,
+    InCompartment,
+    Node,
+    ReferenceIs,
+    TypeIs,
+    build_not,
+)
+from fhir_server.search.param_types import text
 from fhir_server.search.values import unescape
 
 _ID = re.compile(r"[A-Za-z0-9.-]{1,64}")
+_NOT_BOOLEAN = Text(":missing takes true or false", ":missing prend true ou false")
 _NOT_AN_ID = Text("not an id", "pas un identifiant")
 
 
@@ -19,10 +32,18 @@ def parse_id(resource_types: tuple[str, ...], modifier: str | None, value: str) 
     """Return the condition ``_id=value`` on resources of these types. Raises ``Value``, ``NotSupported``."""
     if modifier is not None:
         raise NotSupported(Text(f"the modifier :{modifier}", f"le modificateur :{modifier}"))
-    text = unescape(value)
-    if not _ID.fullmatch(text):
+    id = unescape(value).removeprefix("|")
+    if not _ID.fullmatch(id):
         raise Value(_NOT_AN_ID)
-    return ReferenceIs(tuple(f"{name}/{text}" for name in resource_types))
+    return ReferenceIs(tuple(f"{name}/{id}" for name in resource_types))
+
+
+def parse_missing(resource_types: tuple[str, ...], code: str, value: str) -> Node:
+    """Return the condition ``:missing=value`` on such a parameter, only one of which may be. Raises ``Value``."""
+    if value not in ("true", "false"):
+        raise Value(_NOT_BOOLEAN)
+    present = text.narrative_present(resource_types) if code == "_text" else Everything()
+    return build_not(present) if value == "true" else present
 
 
 def to_filter(leaf: AnyType | TypeIs | ReferenceIs | InCompartment | HasLabel) -> dict[str, Any]:

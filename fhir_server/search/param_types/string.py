@@ -1,21 +1,33 @@
 """String parameters: the value begins with the text, whatever its case, accents and punctuation; ``:exact`` is exact.
 
 Each part of a name or an address is a value of its own: family, each given name, text; line, city, postal code.
+
+``:contains`` finds the text anywhere in the value. The field ``f`` has, for each position of a normalised value, the
+next six characters (``Patient~ontain``), one set for all string parameters of the resource; a range on it leads to the
+documents, where the values themselves decide. Of a value longer than 200 characters the field has ``Patient~`` alone,
+and ``v`` the text: resources with such values are few, and all of them are looked into. A text of one or two characters
+is looked for in every value of the parameter. No text of a caller becomes a regular expression.
 Spec: http://hl7.org/fhir/R4/search.html#string
 """
 
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from fhir_server.errors import NotSupported, Text, Value
-from fhir_server.search.ast import ExactString, KeyBetween, Node
+from fhir_server.search.ast import ExactString, KeyBetween, Node, TextHolds, build_and, build_or
 from fhir_server.search.entries import Entries, Extract, bounded
 from fhir_server.search.parameters import SearchParameter
 from fhir_server.search.values import unescape
 
 LONGEST_TEXT = 200
 """Normalised characters that are indexed; a longer query is refused, so that the cut shows nowhere."""
+
+LONGEST_VALUE = 100_000
+"""Normalised characters of a value that ``:contains`` looks into."""
+
+FRAGMENT = 6
+SHORTEST_FRAGMENT = 3
 
 _PARTS: Mapping[str, tuple[str, ...]] = {
     "HumanName": ("family", "given", "text", "prefix", "suffix"),
@@ -43,17 +55,33 @@ def build_extractor(parameter: SearchParameter) -> Extract:
 
     def extract(value: Any, kind: str, entries: Entries) -> None:
         for text in _texts(value, kind):
-            entries.s[start + normalise(text)[:LONGEST_TEXT]] = None
+            normalised = normalise(text)
+            entries.s[start + normalised[:LONGEST_TEXT]] = None
             entries.e[bounded(start + text)] = None
+            entries.contained[normalised] = None
+            if len(normalised) > LONGEST_TEXT:
+                entries.v[start + normalised[:LONGEST_VALUE]] = None
 
     return extract
+
+
+def fragments(resource_type: str, texts: Iterable[str]) -> dict[str, None]:
+    """Return the keys of the field ``f`` for the normalised texts of a resource."""
+    start = f"{resource_type}~"
+    found: dict[str, None] = {}
+    for text in texts:
+        if len(text) > LONGEST_TEXT:
+            found[start] = None
+            continue
+        for at in range(len(text) - SHORTEST_FRAGMENT + 1):
+            if text[at] != " ":
+                found[start + text[at : at + FRAGMENT]] = None
+    return found
 
 
 def parse(parameter: SearchParameter, modifier: str | None, value: str) -> Node:
     """Return the condition of one value. Raises ``Value``, or ``NotSupported`` for another modifier."""
     text = unescape(value)
-    if modifier not in (None, "exact"):
-        raise NotSupported(Text(f"the modifier :{modifier}", f"le modificateur :{modifier}"))
     normalised = normalise(text)
     start = f"{parameter.key}:"
     if modifier == "exact":
@@ -62,7 +90,13 @@ def parse(parameter: SearchParameter, modifier: str | None, value: str) -> Node:
         raise Value(_NOTHING_LEFT)
     if len(normalised) > LONGEST_TEXT:
         raise Value(_TOO_LONG)
-    return KeyBetween("s", start + normalised, start + normalised + _END)
+    match modifier:
+        case None:
+            return KeyBetween("s", start + normalised, start + normalised + _END)
+        case "contains":
+            return _contains(parameter, normalised)
+        case _:
+            raise NotSupported(Text(f"the modifier :{modifier}", f"le modificateur :{modifier}"))
 
 
 def to_filter(leaf: ExactString) -> dict[str, Any]:
@@ -81,6 +115,18 @@ def normalise(text: str) -> str:
         return " ".join(text.lower().translate(_ASCII).split())
     folded = unicodedata.normalize("NFKD", text.casefold().translate(_LETTERS)).casefold()
     return " ".join("".join(map(_kept, folded)).split())
+
+
+def _contains(parameter: SearchParameter, normalised: str) -> Node:
+    start = f"{parameter.key}:"
+    holds = build_or([TextHolds("s", start, normalised), TextHolds("v", start, normalised)])
+    if len(normalised) < SHORTEST_FRAGMENT:
+        return build_and([KeyBetween("s", start, f"{start[:-1]};"), holds])
+    any_long = f"{parameter.resource_type}~"
+    key = any_long + normalised[:FRAGMENT]
+    # A whole fragment is a key; a shorter text is the beginning of keys.
+    end = key + ("\0" if len(normalised) >= FRAGMENT else _END)
+    return build_and([build_or([KeyBetween("f", key, end), KeyBetween("f", any_long, f"{any_long}\0")]), holds])
 
 
 def _kept(character: str) -> str:

@@ -14,7 +14,8 @@ from fhir_server.search.parameters import search_parameters
 from fhir_server.search.parser import parse_search
 
 OPERATORS = {"$and", "$or", "$nor", "$not", "$in", "$elemMatch", "$eq", "$lt", "$lte", "$gt", "$gte"}
-FIELDS = {"_id", "type", "updated", "pt", "ds", "de", *"trsednqcl", "p", "lo", "hi", "u"}
+FIELDS = {"_id", "type", "updated", "pt", "ds", "de", *"trsednqclfwv", "p", "lo", "hi", "u"}
+EXPRESSIONS = {"$anyElementTrue", "$map", "input", "in", "$and", "$ifNull", "$gte", "$lt", "$indexOfBytes"}
 BASE = "http://here.example/fhir"
 
 OBSERVATION: dict[str, Any] = {
@@ -28,10 +29,13 @@ OBSERVATION: dict[str, Any] = {
 }
 names = st.one_of(
     st.sampled_from([parameter.code for parameter in search_parameters("Observation")]),
-    st.sampled_from(["_count", "_sort", "_total", "_summary", "_elements", "_type", "_page", "name[$ne]", "$where"]),
+    st.sampled_from(["_count", "_sort", "_text", "_content", "_total", "_summary", "_elements", "_type"]),
+    st.sampled_from(["_page", "name[$ne]", "$where"]),
     st.text(max_size=20),
 )
-modifiers = st.sampled_from(["", ":not", ":missing", ":exact", ":identifier", ":Patient", ":of-type", ":contains", ":"])
+modifiers = st.sampled_from(
+    ["", ":not", ":missing", ":exact", ":identifier", ":Patient", ":of-type", ":contains", ":text", ":above", ":"]
+)
 values = st.one_of(
     st.sampled_from(
         ["2020", "ge2020-01-01", "5||mg", "http://loinc.org|1-2", "Patient/1", "true", "date", "-_lastUpdated"]
@@ -80,6 +84,13 @@ def test_no_query_makes_another_error_or_a_filter_of_its_own(
         ("_id", "1,2"),
         ("category", "http://c|"),
         ("_profile", "http://p"),
+        ("_profile:below", "http://p/q"),
+        ("_source:above", "http://p/q"),
+        ("value-string:contains", "$where.*"),
+        ("value-string:contains", "x"),
+        ("code:text", "$$ROOT body"),
+        ("_text", '("$ne" OR $gt) NOT a*'),
+        ("_content", '$where "(a+)+$" x*'),
     ],
 )
 def test_every_kind_of_condition_compiles_and_has_an_answer(parameter: tuple[str, str]) -> None:
@@ -103,8 +114,25 @@ def test_keysets_of_every_order_stay_within_the_grammar() -> None:
 def check(condition: Any) -> None:
     if isinstance(condition, dict):
         for name, inner in condition.items():
+            if name == "$expr":
+                check_expression(inner)
+                continue
             assert name in OPERATORS or name in FIELDS
             check(inner)
     elif isinstance(condition, list):
         for inner in condition:
             check(inner)
+
+
+def check_expression(expression: Any) -> None:
+    """Whatever comes from outside stands under ``$literal``; paths are our own."""
+    if isinstance(expression, dict):
+        for name, inner in expression.items():
+            if name != "$literal":
+                assert name in EXPRESSIONS
+                check_expression(inner)
+    elif isinstance(expression, list):
+        for inner in expression:
+            check_expression(inner)
+    elif isinstance(expression, str):
+        assert expression in ("$$this", "$s", "$v")

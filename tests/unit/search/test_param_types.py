@@ -356,10 +356,33 @@ def test_extensions_that_a_parameter_stops_at_give_their_value() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["code:text", "code:in", "code:above", "name:contains", "date:exact", "url:below", "subject:Foo", "code:$ne"],
+    [
+        "code:exact",
+        "code:contains",
+        "code:of-type",
+        "status:text",
+        "name:text",
+        "name:below",
+        "birthdate:exact",
+        "birthdate:not",
+        "active:in",
+        "active:below",
+        "active:text",
+        "phone:text",
+        "url:contains",
+        "url:not",
+        "date:exact",
+        "subject:Foo",
+        "code:$ne",
+        "_id:text",
+        "_text:exact",
+        "_content:contains",
+        "_lastUpdated:not",
+    ],
 )
 def test_other_modifiers_are_refused(name: str) -> None:
-    kind = {"name": "Patient", "url": "ValueSet"}.get(name.partition(":")[0], "Observation")
+    patient = dict.fromkeys(("name", "birthdate", "active", "phone"), "Patient")
+    kind = {**patient, "url": "ValueSet"}.get(name.partition(":")[0], "Observation")
     with pytest.raises(NotSupported) as caught:
         finds({"resourceType": kind}, name, "2020")
     assert name.partition(":")[0] in caught.value.issues[0].text.en
