@@ -192,6 +192,7 @@ class Settings:
     search_budget: int = setting(
         "100000", parse_positive, "Resources that one search may examine for its chains, `_has` and `_list`."
     )
+    explain: bool = setting("true", parse_bool, "Answer searches with `__explain=true` by how they are run.")
     language: Language = setting("en", one_of(Language), "Language of messages when the caller asks for none.")
 
     referential_integrity_write: bool = setting(

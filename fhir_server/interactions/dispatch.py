@@ -7,13 +7,13 @@ from fhir_server.errors import FhirError, MethodNotAllowed, Text
 from fhir_server.interactions.answer import answer_written
 from fhir_server.interactions.batch import bundle
 from fhir_server.interactions.capabilities import capabilities
+from fhir_server.interactions.explain import search_or_explain
 from fhir_server.interactions.history import history
 from fhir_server.interactions.operation import get_operation
 from fhir_server.interactions.proposals import PROPOSERS
 from fhir_server.interactions.read import read
 from fhir_server.interactions.request import FhirRequest, FhirResponse
 from fhir_server.interactions.routes import Route, match_route
-from fhir_server.interactions.search import search
 from fhir_server.interactions.vread import vread
 from fhir_server.validation.structure import require_structure
 
@@ -64,9 +64,9 @@ _HANDLERS: dict[str, Handler] = {
     "delete": _write,
     "bundle": _bundle,
     "capabilities": capabilities,
-    "search-type": search,
-    "search-system": search,
-    "search-compartment": search,
+    "search-type": search_or_explain,
+    "search-system": search_or_explain,
+    "search-compartment": search_or_explain,
     "history-instance": history,
     "history-type": history,
     "history-system": history,

@@ -191,9 +191,9 @@ class MongoStore:
 
     def explain(self, query: Query) -> dict[str, Any]:
         """Return MongoDB's own account of how it runs the query, having run it (``executionStats``)."""
-        find = commands.to_find(query, self._milliseconds)
-        concern = {"readConcern": find.pop("readConcern")}
-        return self._run({"explain": find, "verbosity": "executionStats", **concern})
+        command = commands.to_find(query, self._milliseconds)
+        del command["readConcern"]  # explain takes none
+        return self._run({"explain": command, "verbosity": "executionStats", "maxTimeMS": command.pop("maxTimeMS")})
 
     def check_indexes(self) -> list[str]:
         """Return what is wrong with the indexes, one English sentence each; empty when all is well."""
