@@ -181,6 +181,9 @@ class Settings:
 
     default_count: int = setting("20", parse_positive, "Page size of searches and histories without `_count`.")
     max_count: int = setting("1000", parse_positive, "Largest page size; a larger `_count` is cut to it.")
+    max_included: int = setting(
+        "1000", parse_positive, "Most resources that `_include` and `_revinclude` add to a page; more are refused."
+    )
     page_link_lifetime: float = setting("1h", parse_duration, "How long a page link can be followed.")
     default_handling: Handling = setting(
         "strict", one_of(Handling), "Unknown search parameters without `Prefer: handling`: refused or warned about."

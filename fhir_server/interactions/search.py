@@ -4,23 +4,21 @@ Spec: http://hl7.org/fhir/R4/search.html, http://hl7.org/fhir/R4/http.html#searc
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from fhir_server.context import RequestContext
 from fhir_server.errors import Invalid, NotFound, Text
-from fhir_server.fhir.bundle import Body, SearchEntry, build_searchset
+from fhir_server.fhir.bundle import build_searchset
 from fhir_server.fhir.definitions import compartment_definitions, is_resource_type
-from fhir_server.fhir.json import parse_json
-from fhir_server.fhir.outcome import to_outcome
 from fhir_server.interactions.request import FhirRequest, FhirResponse
 from fhir_server.interactions.routes import Route
+from fhir_server.interactions.searchset import build_entries, build_warnings
 from fhir_server.repository.searching import PlannedSearch
 from fhir_server.search.ast import InCompartment, Node, build_and
 from fhir_server.search.compiler import Keyset, keyset_of
 from fhir_server.search.paging import PAGE_PARAMETER, page_links, self_link
 from fhir_server.search.parser import Search, parse_search
-from fhir_server.search.shaping import select_elements, summarize
 from fhir_server.storage.store import Document
 
 _ONE_PAGE_PARAMETER = Text("A page link takes no further parameters", "Un lien de page n’admet pas d’autres paramètres")
@@ -49,10 +47,12 @@ def search(ctx: RequestContext, request: FhirRequest, route: Route) -> FhirRespo
     strict = (request.handling or ctx.settings.default_handling) == "strict"
     kind = _searched_type(route)
     found = parse_search(kind, parameters, strict=strict, base_url=ctx.repository.base_url, now=ctx.now)
+    found = _within_limits(ctx, found)
     tree = ctx.repository.plan(ctx.repository.restrict(kind, _within_compartment(found.tree, route)))
     if found.count == 0 or found.summary == "count":
         return _count_alone(ctx, route, path, found, tree)
     page = _find_page(ctx, found, tree, keyset)
+    entries = [*build_entries(ctx, found, page.documents, strict=strict), *build_warnings(ctx, found.warnings)]
     links = page_links(
         ctx.pages,
         ctx.base_url,
@@ -66,7 +66,7 @@ def search(ctx: RequestContext, request: FhirRequest, route: Route) -> FhirRespo
         lifetime=timedelta(seconds=ctx.settings.page_link_lifetime),
     )
     body = build_searchset(
-        _entries(ctx, found, page.documents),
+        entries,
         links=[(link.relation, link.url) for link in links],
         total=_total(ctx, found, tree, page),
         updated=ctx.now,
@@ -108,6 +108,15 @@ def _searched_type(route: Route) -> str | None:
     return route.name
 
 
+def _within_limits(ctx: RequestContext, found: Search) -> Search:
+    """Return the search with its page cut to what this server gives at most, as the self link will say."""
+    most = ctx.settings.max_count
+    if found.count is None or found.count <= most:
+        return found
+    used = tuple((name, str(most) if name == "_count" else value) for name, value in found.used)
+    return replace(found, count=most, used=used)
+
+
 def _within_compartment(tree: Node, route: Route) -> Node:
     if route.interaction != "search-compartment":
         return tree
@@ -119,19 +128,21 @@ def _within_compartment(tree: Node, route: Route) -> Node:
 def _count_alone(ctx: RequestContext, route: Route, path: str, found: Search, tree: PlannedSearch) -> FhirResponse:
     total = tree.count(accurate=found.total != "estimate")
     link = self_link(ctx.base_url, path, found.used)
-    body = build_searchset(_warnings(ctx, found), links=[(link.relation, link.url)], total=total, updated=ctx.now)
+    body = build_searchset(
+        build_warnings(ctx, found.warnings), links=[(link.relation, link.url)], total=total, updated=ctx.now
+    )
     return FhirResponse(200, body, route=route.template)
 
 
 def _find_page(ctx: RequestContext, found: Search, tree: PlannedSearch, keyset: Keyset | None) -> _Page:
-    count = min(found.count or ctx.settings.default_count, ctx.settings.max_count)
+    count = found.count or ctx.settings.default_count
     documents = tree.page(found, keyset, count)
     more, documents = len(documents) > count, documents[:count]
     backward = keyset is not None and keyset.backward
     if backward:
         documents.reverse()
     if not documents:
-        return _Page([], None, None, whole=keyset is None)
+        return _empty_page(keyset)
     has_previous = more if backward else keyset is not None
     has_next = True if backward else more
     return _Page(
@@ -140,6 +151,14 @@ def _find_page(ctx: RequestContext, found: Search, tree: PlannedSearch, keyset: 
         _keyset(found, documents[-1], backward=False) if has_next else None,
         whole=keyset is None and not more,
     )
+
+
+def _empty_page(keyset: Keyset | None) -> _Page:
+    """Return a page on which nothing is left, with the way back to what it was reached from."""
+    if keyset is None:
+        return _Page([], None, None, whole=True)
+    back = Keyset(keyset.values, not keyset.backward, inclusive=True)
+    return _Page([], None if keyset.backward else back, back if keyset.backward else None, whole=False)
 
 
 def _keyset(found: Search, document: Document, *, backward: bool) -> Keyset:
@@ -155,26 +174,3 @@ def _total(ctx: RequestContext, found: Search, tree: PlannedSearch, page: _Page)
     if found.total is None:
         return None
     return tree.count(accurate=found.total == "accurate")
-
-
-def _entries(ctx: RequestContext, found: Search, documents: Sequence[Document]) -> list[SearchEntry]:
-    base = ctx.base_url
-    shaped = found.elements or found.summary not in (None, "false")
-    entries = [
-        SearchEntry(f"{base}/{document.reference}", _shape(found, document) if shaped else document.body or b"")
-        for document in documents
-    ]
-    return entries + _warnings(ctx, found)
-
-
-def _shape(found: Search, document: Document) -> Body:
-    resource = parse_json(document.body or b"")
-    if found.elements:
-        return select_elements(resource, found.elements, strict=False)
-    return summarize(resource, found.summary or "false")
-
-
-def _warnings(ctx: RequestContext, found: Search) -> list[SearchEntry]:
-    if not found.warnings:
-        return []
-    return [SearchEntry(None, to_outcome(found.warnings, ctx.language), "outcome")]

@@ -18,7 +18,9 @@ from fhir_server.search.parser import parse_search
 from fhir_server.search.planner import DEFAULT_LIMITS, Limits
 from fhir_server.storage.store import Document, Store
 
-_NOT_CRITERIA = frozenset({"_count", "_sort", "_total", "_summary", "_elements", "_include", "_revinclude"})
+_NOT_CRITERIA = frozenset({
+    "_count", "_sort", "_total", "_summary", "_elements", "_include", "_revinclude", "_contained", "_containedType",
+})  # fmt: skip
 
 
 def build_criteria(resource_type: str, parameters: Sequence[tuple[str, str]], base_url: str = "") -> Criteria:
@@ -30,7 +32,7 @@ def build_criteria(resource_type: str, parameters: Sequence[tuple[str, str]], ba
         raise Invalid(
             Text("A conditional interaction needs search criteria", "Une interaction conditionnelle exige des critères")
         )
-    shaping = sorted({name for name, _ in parameters if name in _NOT_CRITERIA})
+    shaping = sorted({name for name, _ in parameters if name.partition(":")[0] in _NOT_CRITERIA})
     if shaping:
         listed = ", ".join(shaping)
         raise Invalid(Text(f"{listed}: not criteria", f"{listed} : ce ne sont pas des critères"))

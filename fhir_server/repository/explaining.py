@@ -61,7 +61,7 @@ class ListeningStore:
     def find_included(self, query: Query, *rest: Any) -> Any:
         """As ``Store.find_included``."""
         began = perf_counter()
-        current, versions = self.store.find_included(query, *rest)  # type: ignore[attr-defined]
+        current, versions = self.store.find_included(query, *rest)
         self._note("include", (query,), began, len(current) + len(versions))
         return current, versions
 

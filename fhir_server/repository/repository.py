@@ -9,6 +9,7 @@ from fhir_server.access.policy import Action, Policy
 from fhir_server.errors import Deleted, NotFound
 from fhir_server.repository.change import Criteria, Proposal, Written
 from fhir_server.repository.criteria import build_criteria, find_matches
+from fhir_server.repository.including import Included, find_included
 from fhir_server.repository.planning import absent, gone
 from fhir_server.repository.searching import PlannedSearch, plan_search, run
 from fhir_server.repository.stored_parameters import ParameterRegistry
@@ -16,6 +17,7 @@ from fhir_server.repository.writing import Writer, WriteRules
 from fhir_server.search import compiler
 from fhir_server.search.ast import Everything, Node, build_and
 from fhir_server.search.compiler import to_filter
+from fhir_server.search.includes import Include
 from fhir_server.storage.store import Document, HistoryQuery, Query, Store
 
 
@@ -91,6 +93,10 @@ class Repository:
     def plan(self, tree: Node) -> PlannedSearch:
         """Return a restricted tree with its joins resolved, ready for its pages and its count. Raises ``TooCostly``."""
         return plan_search(self.store, self.policy, self.rules.joins, tree)
+
+    def include(self, includes: Sequence[Include], matches: Sequence[Document], limit: int) -> Included:
+        """Return what the includes bring along with a page of ``search`` that the caller may see; see ``including``."""
+        return find_included(self.store, self.policy, includes, matches, limit)
 
     def count(self, tree: Node, *, accurate: bool) -> int:
         """Return how many current resources a restricted tree matches, exactly or by a cheap estimate."""

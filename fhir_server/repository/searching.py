@@ -9,10 +9,11 @@ from dataclasses import dataclass, replace
 from itertools import islice
 
 from fhir_server.access.policy import Policy
+from fhir_server.repository.sorting import check_sortable
 from fhir_server.repository.terminology import StoredTerminology
 from fhir_server.search import compiler
 from fhir_server.search.ast import Node, ReferenceIs, build_and
-from fhir_server.search.compiler import Keyset, keyset_of, sort_fields, to_filter, to_query
+from fhir_server.search.compiler import Keyset, keyset_of, page_fields, to_filter, to_query
 from fhir_server.search.matcher import index_document
 from fhir_server.search.parser import Search
 from fhir_server.search.planner import IndexDocument, Limits, Planned, Planner, fields_of, has_joins, merge_fields
@@ -63,9 +64,10 @@ class PlannedSearch:
 
     def page(self, search: Search, after: Keyset | None, count: int) -> list[Document]:
         """Return at most ``count`` + 1 documents of the page that follows ``after``, as ``to_query`` orders them."""
+        check_sortable(self.store, search, self.planned.tree, self.planner.limits.budget)
         residual = self.planned.residual
         if residual is None:
-            return run(self.store, to_query(search, after, count, self.planned.tree), sort_fields(search))
+            return run(self.store, to_query(search, after, count, self.planned.tree), page_fields(search))
         candidates = self._candidates(search, residual, after, count)
         page: list[Document] = []
         while missing := count + 1 - len(page):
@@ -102,7 +104,7 @@ class PlannedSearch:
 
     def _candidates(self, search: Search, residual: Node, after: Keyset | None, count: int) -> Iterator[Document]:
         """Yield, without bodies, what holds, in the order of the page."""
-        fields = merge_fields(fields_of(residual), sort_fields(search))
+        fields = merge_fields(fields_of(residual), page_fields(search))
         size = max(2 * count, _SMALLEST_BATCH)
         while True:
             query = to_query(search, after, size - 1, self.planned.tree)
@@ -160,6 +162,8 @@ def run(store: Store, query: compiler.Query, fields: Sequence[str] = (), *, with
                 with_body=with_body,
                 with_index=everything,
                 index_fields=() if everything else tuple(fields),
+                computed=part.computed,
+                beyond=part.beyond,
             )
         )
         part = part.then

@@ -6,10 +6,11 @@ Values reach MongoDB as values only: no text becomes an operator, a field name o
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
+from fhir_server.search import sorting
 from fhir_server.search.ast import (
     And,
     AnyType,
@@ -42,10 +43,12 @@ from fhir_server.search.ast import (
     WordIn,
     build_and,
 )
+from fhir_server.search.includes import fields_for
 from fhir_server.search.param_types import date, number, presence, quantity, reference, special, string, text, token
 from fhir_server.search.param_types.date import FIRST, LONG
-from fhir_server.search.parser import Search, SortKey
+from fhir_server.search.parser import Search
 from fhir_server.search.ranges import Bounds, Comparison, merge_conditions
+from fhir_server.search.sorting import SortKey
 
 SortKeys = tuple[tuple[str, int], ...]
 Frequency = Callable[[str], int | None]
@@ -63,6 +66,8 @@ class Keyset:
 
     values: tuple[Any, ...]
     backward: bool = False
+    inclusive: bool = False
+    """The entry itself belongs to the page: a link back from a page on which nothing was left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +82,9 @@ class Query:
     limit: int
     hint: str | None = None
     then: "Query | None" = None
+    computed: Mapping[str, Any] = field(default_factory=dict)
+    """Expressions of fields to set on every candidate, for ``sort`` and ``beyond`` to use; () where an index sorts."""
+    beyond: Mapping[str, Any] | None = None
 
 
 def to_filter(tree: Node) -> dict[str, Any]:
@@ -121,6 +129,8 @@ def to_query(
 
     With ``after.backward`` the answer comes in reverse order: turn it round.
     """
+    if not sorting.has_index(search.sort):
+        return _to_sorted(search, after, count, search.tree if tree is None else tree)
     narrowed = _ordered(search.tree if tree is None else tree, frequency)
     branches = [_with_type_token(branch) for branch in _split_long(narrowed)]
     segments = _segments(search.sort, after)
@@ -133,9 +143,30 @@ def to_query(
     return query
 
 
+def _to_sorted(search: Search, after: Keyset | None, count: int, tree: Node) -> Query:
+    """Return the query of an order that no index has: every candidate's keys are computed."""
+    backward = after is not None and after.backward
+    return Query(
+        to_filter(tree),
+        sorting.order(search.sort, backward=backward),
+        count + 1,
+        computed=sorting.computed_fields(search.sort),
+        beyond=None
+        if after is None
+        else sorting.beyond(search.sort, after.values, backward=backward, inclusive=after.inclusive),
+    )
+
+
 def sort_fields(search: Search) -> tuple[str, ...]:
     """Return the fields of a document that its keyset is made of, besides ``_id``."""
+    if not sorting.has_index(search.sort):
+        return tuple(name for name, _ in sorting.order(search.sort) if name != "_id")
     return tuple(key.field for key in search.sort if key.field != "_id")
+
+
+def page_fields(search: Search) -> tuple[str, ...]:
+    """Return the fields that a page's keysets and includes are made of."""
+    return (*sort_fields(search), *fields_for(search.includes, search.types))
 
 
 def keyset_of(
@@ -143,7 +174,10 @@ def keyset_of(
 ) -> Keyset:
     """Return where a found document stands in the search's order; ``index`` holds at least ``sort_fields``."""
     document = {**index, "_id": reference, "updated": updated}
-    return Keyset(tuple(document.get(key.field) for key in search.sort), backward)
+    names: list[str] = [key.field for key in search.sort]
+    if not sorting.has_index(search.sort):
+        names = [name for name, _ in sorting.order(search.sort)]
+    return Keyset(tuple(document.get(name) for name in names), backward)
 
 
 def _without_implied_types(children: Sequence[Node]) -> list[Node]:
@@ -251,17 +285,17 @@ def _segments(keys: tuple[SortKey, ...], after: Keyset | None) -> list[tuple[Map
     that have a date come first, then those that have none (and the other way round when read backward).
     """
     backward = after is not None and after.backward
-    sort = tuple((key.field, -key.direction if backward else key.direction) for key in keys)
+    sort: SortKeys = tuple((key.field, -key.direction if backward else key.direction) for key in keys)
     if keys[0].field != "ds":
-        return [({} if after is None else _beyond(sort, after.values), sort)]
+        return [({} if after is None else _beyond(sort, after), sort)]
     present: tuple[Mapping[str, Any], SortKeys] = ({"ds": {"$gte": FIRST}}, sort)
     if after is None:
         return [({}, sort)] if keys[0].direction < 0 else [present, ({"ds": None}, sort)]
     if after.values[0] is None:
         tie, direction = sort[1]
-        absent = ({"ds": None, tie: {"$gt" if direction > 0 else "$lt": after.values[1]}}, sort)
+        absent = ({"ds": None, tie: {_operator(direction, or_equal=after.inclusive): after.values[1]}}, sort)
         return [absent, present] if backward else [absent]
-    beyond = _beyond(sort, after.values)
+    beyond = _beyond(sort, after)
     if backward:
         return [(beyond, sort)]
     if keys[0].direction < 0:
@@ -270,11 +304,15 @@ def _segments(keys: tuple[SortKey, ...], after: Keyset | None) -> list[tuple[Map
     return [(beyond, sort), ({"ds": None}, sort)]
 
 
-def _beyond(sort: SortKeys, values: tuple[Any, ...]) -> dict[str, Any]:
+def _beyond(sort: SortKeys, after: Keyset) -> dict[str, Any]:
     """Return the range that follows the keyset: a bound on the first key, a residual where the first key is equal."""
-    (field, direction), last = sort[0], values[0]
+    (name, direction), first = sort[0], after.values[0]
     if len(sort) == 1:
-        return {field: {"$gt" if direction > 0 else "$lt": last}}
+        return {name: {_operator(direction, or_equal=after.inclusive): first}}
     tie, tie_direction = sort[1]
-    passed = {field: last, tie: {"$lte" if tie_direction > 0 else "$gte": values[1]}}
-    return {field: {"$gte" if direction > 0 else "$lte": last}, "$nor": [passed]}
+    passed = {name: first, tie: {_operator(-tie_direction, or_equal=not after.inclusive): after.values[1]}}
+    return {name: {_operator(direction, or_equal=True): first}, "$nor": [passed]}
+
+
+def _operator(direction: int, *, or_equal: bool) -> str:
+    return ("$gt" if direction > 0 else "$lt") + ("e" if or_equal else "")

@@ -25,7 +25,7 @@ from fhir_server.search.compiler import Keyset
 PAGE_PARAMETER = "_page"
 """The query parameter that a page link consists of."""
 
-_VERSION = b"1"
+_VERSION = b"2"
 _NONCE = 12
 _LONGEST_TOKEN = 400_000
 _UNUSABLE = Text(
@@ -136,7 +136,7 @@ def _bound_to(caller: str, policy_hash: str) -> bytes:
 
 
 def _to_bytes(state: PageState) -> bytes:
-    keyset = None if state.keyset is None else [state.keyset.backward, [_to_json(one) for one in state.keyset.values]]
+    keyset = None if state.keyset is None else _keyset_to_json(state.keyset)
     content = [state.path, state.parameters, keyset, _milliseconds(state.expires)]
     return zlib.compress(json.dumps(content, separators=(",", ":")).encode(), 6)
 
@@ -146,9 +146,13 @@ def _from_bytes(content: bytes) -> PageState:
     return PageState(
         path=path,
         parameters=tuple((name, value) for name, value in parameters),
-        keyset=None if keyset is None else Keyset(tuple(_from_json(one) for one in keyset[1]), keyset[0]),
+        keyset=None if keyset is None else Keyset(tuple(_from_json(one) for one in keyset[2]), keyset[0], keyset[1]),
         expires=_moment(expires),
     )
+
+
+def _keyset_to_json(keyset: Keyset) -> list[Any]:
+    return [keyset.backward, keyset.inclusive, [_to_json(one) for one in keyset.values]]
 
 
 def _to_json(value: Any) -> Any:

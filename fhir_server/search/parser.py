@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from fhir_server.errors import FhirError, Invalid, Issue, NotSupported, Processing, Text, TooCostly, Value
 from fhir_server.fhir.definitions import is_resource_type, resource_types
 from fhir_server.search.ast import AnyType, Node, ReferenceIs, RefersTo, TokenIn, TypeIs, build_and, build_not, build_or
+from fhir_server.search.includes import Include
 from fhir_server.search.joins import Read, Readings, is_join, parse_join, parse_list
 from fhir_server.search.param_types import (
     date,
@@ -29,13 +30,15 @@ from fhir_server.search.param_types import (
 from fhir_server.search.parameters import SearchParameter, common_parameter, search_parameter
 from fhir_server.search.results import (
     Shape,
-    SortKey,
     Summary,
     Total,
     is_result_parameter,
+    may_repeat,
     parse_result_parameter,
+    settle,
     used_value,
 )
+from fhir_server.search.sorting import SortKey
 from fhir_server.search.values import check_value, split_escaped
 
 __all__ = ["Search", "SortKey", "parse_search"]
@@ -75,6 +78,7 @@ class Search:
     total: Total | None = None
     summary: Summary | None = None
     elements: tuple[str, ...] = ()
+    includes: tuple[Include, ...] = ()
     used: tuple[tuple[str, str], ...] = ()
     warnings: tuple[Issue, ...] = ()
 
@@ -126,6 +130,7 @@ def parse_search(
             raise
         except FhirError as error:
             reading.problems.extend(_issue(name, error))
+    shape = _settled(shape, reading)
     if strict and reading.problems:
         raise _error(reading.problems)
     return Search(
@@ -137,6 +142,7 @@ def parse_search(
         total=shape.total,
         summary=shape.summary,
         elements=shape.elements,
+        includes=shape.includes,
         used=tuple(reading.used),
         warnings=tuple(replace(one, severity="warning") for one in reading.problems),
     )
@@ -169,11 +175,22 @@ def _types(reading: _Reading, parameters: Sequence[tuple[str, str]]) -> tuple[st
 
 
 def _shape(shape: Shape, name: str, value: str, seen: set[str], reading: _Reading) -> Shape:
-    if name in seen:
+    if name in seen and not may_repeat(name):
         raise Value(_REPEATED)
     seen.add(name)
     check_value(value)
     return parse_result_parameter(shape, name, value, reading.types)
+
+
+def _settled(shape: Shape, reading: _Reading) -> Shape:
+    """Return the shape without what its other parameters exclude."""
+    settled, excluded = settle(shape)
+    if excluded:
+        dropped = [pair for pair in reading.used if pair[0].partition(":")[0] in excluded]
+        for name, _ in dropped:
+            reading.problems.extend(_issue(name, NotSupported(excluded[name.partition(":")[0]])))
+        reading.used[:] = [pair for pair in reading.used if pair not in dropped]
+    return settled
 
 
 def _condition(name: str, value: str, reading: _Reading) -> Node:
@@ -195,7 +212,9 @@ def _condition(name: str, value: str, reading: _Reading) -> Node:
         return presence.parse(parameters, value)
     negative = modifier in ("not", "not-in")
     positive = {"not": None, "not-in": "in"}.get(modifier, modifier) if modifier else None
-    node = build_or(_leaf(parameter, positive, _checked(one), reading) for one in values for parameter in parameters)
+    node = build_or(
+        _leaf(parameter, positive, _checked(one), reading) for one in values for parameter in parameters
+    )
     _check_keys(node)
     return build_not(node) if negative else node
 

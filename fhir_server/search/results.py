@@ -1,4 +1,4 @@
-"""The parameters that shape a result rather than choose it: page size, order, total, summary, elements.
+"""The parameters that shape a result rather than choose it: page size, order, total, summary, elements, includes.
 
 Spec: http://hl7.org/fhir/R4/search.html#return
 """
@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from fhir_server.errors import NotSupported, Text, Value
-from fhir_server.fhir.definitions import structure
-from fhir_server.search.parameters import primary_date
+from fhir_server.fhir.definitions import is_resource_type, resource_types, structure
+from fhir_server.search.includes import Include, is_include, parse_include
+from fhir_server.search.sorting import DEFAULT_SORT, SortKey, parse_sort
 
 Total = Literal["none", "estimate", "accurate"]
 Summary = Literal["true", "text", "data", "count", "false"]
@@ -19,30 +20,23 @@ MAX_COUNT = 1_000
 """The largest page; a larger ``_count`` is cut to it, as R4 allows, and the self link says so."""
 
 _DIGITS = re.compile(r"\d{1,9}", re.ASCII)
-_ELEMENT = re.compile(r"[A-Za-z][A-Za-z0-9]*(?:\.[A-Za-z][A-Za-z0-9]*)*", re.ASCII)
+_ELEMENT = re.compile(r"(?:[A-Z][A-Za-z]{0,63}\.)?[a-z][A-Za-z0-9]{0,63}(?:\[x\])?", re.ASCII)
 _NOT_A_COUNT = Text("not a whole number", "pas un nombre entier")
 _UNKNOWN_CODE = Text("none of the codes it takes", "aucun des codes admis")
 _UNKNOWN_ELEMENT = Text("an element that the resource type does not have", "un élément que ce type n’a pas")
-_UNSORTABLE = Text(
-    "this server sorts by _id, _lastUpdated and the type's main date only",
-    "ce serveur ne trie que par _id, _lastUpdated et la date principale du type",
+_CONTAINED = Text(
+    "contained resources are not searched; only false is supported",
+    "les ressources contenues ne sont pas cherchées ; seul false est pris en charge",
 )
-_SEVERAL = Text(
-    "this server sorts by one key, after which only _id may follow",
-    "ce serveur trie selon une seule clé, que seul _id peut suivre",
+_CONTAINED_TYPE = Text(
+    "contained resources are not searched, so there is none to return",
+    "les ressources contenues ne sont pas cherchées ; il n’y en a donc pas à rendre",
 )
-
-
-@dataclass(frozen=True, slots=True)
-class SortKey:
-    """One key of the order: a document's field and a direction, 1 or -1."""
-
-    field: str
-    direction: int
-
-
-DEFAULT_SORT = (SortKey("ds", -1), SortKey("_id", -1))
-"""Newest first; documents without a primary date last."""
+_NOT_WITH_TEXT = Text(
+    "it cannot be used together with _summary=text",
+    "il ne peut être employé avec _summary=text",
+)
+_NOT_WITH_SUMMARY = Text("it cannot be used together with _summary", "il ne peut être employé avec _summary")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +48,7 @@ class Shape:
     total: Total | None = None
     summary: Summary | None = None
     elements: tuple[str, ...] = ()
+    includes: tuple[Include, ...] = ()
 
 
 Parse = Callable[[Shape, str, tuple[str, ...]], Shape]
@@ -61,11 +56,33 @@ Parse = Callable[[Shape, str, tuple[str, ...]], Shape]
 
 def is_result_parameter(name: str) -> bool:
     """Say whether the name is one that this module parses."""
-    return name in _PARSERS
+    return name in _PARSERS or is_include(name)
+
+
+def may_repeat(name: str) -> bool:
+    """Say whether the parameter may be given more than once."""
+    return is_include(name)
+
+
+def settle(shape: Shape) -> tuple[Shape, dict[str, Text]]:
+    """Return the shape without what its other parameters exclude, and the reasons by the names of those left out.
+
+    Spec: http://hl7.org/fhir/R4/search.html#summary ("_include and _revinclude cannot be mixed with _summary=text")
+    """
+    excluded: dict[str, Text] = {}
+    if shape.summary == "text" and shape.includes:
+        excluded |= dict.fromkeys(("_include", "_revinclude"), _NOT_WITH_TEXT)
+        shape = replace(shape, includes=())
+    if shape.summary in ("true", "text", "data") and shape.elements:
+        excluded["_elements"] = _NOT_WITH_SUMMARY
+        shape = replace(shape, elements=())
+    return shape, excluded
 
 
 def parse_result_parameter(shape: Shape, name: str, value: str, types: tuple[str, ...]) -> Shape:
     """Return the shape with one more parameter; ``types`` are those searched. Raises ``Value``, ``NotSupported``."""
+    if is_include(name):
+        return replace(shape, includes=(*shape.includes, parse_include(name, value, types)))
     return _PARSERS[name](shape, value, types)
 
 
@@ -96,38 +113,39 @@ def _with_summary(shape: Shape, value: str, types: tuple[str, ...]) -> Shape:
 
 def _with_elements(shape: Shape, value: str, types: tuple[str, ...]) -> Shape:
     names = tuple(dict.fromkeys(value.split(",")))
-    if not all(_ELEMENT.fullmatch(name) for name in names):
-        raise Value(_UNKNOWN_ELEMENT)
-    known = {element.name for one in types or ("DomainResource",) for element in structure(one).elements}
-    if types and not all(_plain(name, types).partition(".")[0] in known for name in names):
+    if not all(_ELEMENT.fullmatch(name) and _is_element(name, types) for name in names):
         raise Value(_UNKNOWN_ELEMENT)
     return replace(shape, elements=names)
 
 
-def _plain(name: str, types: tuple[str, ...]) -> str:
-    """Return ``Patient.name`` as ``name``."""
-    first, _, rest = name.partition(".")
-    return rest if first in types and rest else name
+def _is_element(name: str, types: tuple[str, ...]) -> bool:
+    """Say whether a type searched has the root element; ``Type.name`` may be of any type, which may be included."""
+    qualifier, dot, element = name.rpartition(".")
+    if dot:
+        return is_resource_type(qualifier) and _has_element(qualifier, element)
+    return any(_has_element(one, name) for one in types or sorted(resource_types()))
+
+
+def _has_element(resource_type: str, name: str) -> bool:
+    base, definition = name.removesuffix("[x]"), structure(resource_type)
+    return name in definition.properties or any(element.name == base for element in definition.elements)
 
 
 def _with_sort(shape: Shape, value: str, types: tuple[str, ...]) -> Shape:
-    keys = [_sort_key(text, types) for text in value.split(",")]
-    if len(keys) > 2 or (len(keys) == 2 and (keys[1].field != "_id" or keys[0].field == "_id")):
-        raise NotSupported(_SEVERAL)
-    if keys[0].field != "_id" and len(keys) == 1:
-        keys.append(SortKey("_id", keys[0].direction))
-    return replace(shape, sort=tuple(keys))
+    return replace(shape, sort=parse_sort(value, types))
 
 
-def _sort_key(text: str, types: tuple[str, ...]) -> SortKey:
-    code, direction = (text[1:], -1) if text.startswith("-") else (text, 1)
-    if code == "_id":
-        return SortKey("_id", direction)
-    if code == "_lastUpdated":
-        return SortKey("updated", direction)
-    if types and all(primary_date(one) == code for one in types):
-        return SortKey("ds", direction)
-    raise NotSupported(_UNSORTABLE)
+def _with_contained(shape: Shape, value: str, types: tuple[str, ...]) -> Shape:
+    """``false`` is what a search does anyway."""
+    if value == "false":
+        return shape
+    if value in ("true", "both"):
+        raise NotSupported(_CONTAINED)
+    raise Value(_UNKNOWN_CODE)
+
+
+def _with_contained_type(shape: Shape, value: str, types: tuple[str, ...]) -> Shape:
+    raise NotSupported(_CONTAINED_TYPE) if value in ("container", "contained") else Value(_UNKNOWN_CODE)
 
 
 _PARSERS: Mapping[str, Parse] = {
@@ -136,4 +154,6 @@ _PARSERS: Mapping[str, Parse] = {
     "_summary": _with_summary,
     "_elements": _with_elements,
     "_sort": _with_sort,
+    "_contained": _with_contained,
+    "_containedType": _with_contained_type,
 }

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fhir_server.storage.connection import READ_CONCERN
-from fhir_server.storage.documents import HEAD, to_projection, to_version_key
+from fhir_server.storage.documents import HEAD, HISTORY, to_projection, to_version_key
 from fhir_server.storage.store import HistoryQuery, Query
 
 MOST_BRANCHES = 300
@@ -22,6 +22,8 @@ def to_living(filter: Mapping[str, Any]) -> dict[str, Any]:
 
 def to_find(query: Query, milliseconds: int) -> dict[str, Any]:
     """Return the command of one page of current versions."""
+    if query.computed:
+        return _to_sorted_find(query, milliseconds)
     command = _find("resources", to_living(query.filter), milliseconds)
     projection = to_projection(query.with_body, query.with_index, query.index_fields)
     if projection:
@@ -33,6 +35,34 @@ def to_find(query: Query, milliseconds: int) -> dict[str, Any]:
     if query.hint:
         command["hint"] = query.hint
     return command
+
+
+def _to_sorted_find(query: Query, milliseconds: int) -> dict[str, Any]:
+    """Return the command of a page in an order that is computed; no more than the page is ever held in memory."""
+    projection = to_projection(query.with_body, query.with_index, query.index_fields)
+    stages: list[dict[str, Any]] = [{"$match": to_living(query.filter)}, {"$set": dict(query.computed)}]
+    if query.beyond is not None:
+        stages.append({"$match": {"$expr": query.beyond}})
+    if projection:
+        stages.append({"$project": {**projection, **dict.fromkeys(query.computed, 1)}})
+    stages += [{"$sort": dict(query.sort)}, {"$limit": query.limit}]
+    return _aggregate("resources", stages, milliseconds)
+
+
+def to_find_included(
+    query: Query, versions: Sequence[str], restriction: Mapping[str, Any], milliseconds: int
+) -> dict[str, Any]:
+    """Return the command that finds current documents, and versions beside them; only the latter have a ``ref``."""
+    projection = to_projection(query.with_body, query.with_index, query.index_fields)
+    wanted = {"_id": {"$in": list(versions)}, "deleted": False}
+    history = [{"$match": {"$and": [wanted, restriction]} if restriction else wanted}, {"$project": HISTORY}]
+    stages: list[dict[str, Any]] = [
+        {"$match": to_living(query.filter)},
+        {"$limit": query.limit},
+        {"$project": projection},
+        {"$unionWith": {"coll": "history", "pipeline": history}},
+    ]
+    return _aggregate("resources", stages, milliseconds)
 
 
 def to_find_ids(
@@ -146,8 +176,12 @@ def _at_stages(query: HistoryQuery) -> list[dict[str, Any]]:
 
 
 def _aggregate_history(stages: list[dict[str, Any]], milliseconds: int) -> dict[str, Any]:
+    return _aggregate("history", stages, milliseconds)
+
+
+def _aggregate(collection: str, stages: list[dict[str, Any]], milliseconds: int) -> dict[str, Any]:
     return {
-        "aggregate": "history",
+        "aggregate": collection,
         "pipeline": stages,
         "cursor": {"batchSize": _ALL_AT_ONCE},
         "maxTimeMS": milliseconds,

@@ -97,8 +97,21 @@ class MongoStore:
     def find(self, query: Query) -> list[Document]:
         """Return the documents in order. One round trip as long as they fit 16 MB."""
         found = self._documents(commands.to_find(query, self._milliseconds))
-        index, names = query.with_index, query.index_fields
+        index, names = query.with_index, (*query.index_fields, *query.computed)
         return [documents.from_current(document, index, names) for document in found]
+
+    def find_included(
+        self, query: Query, versions: Sequence[str], restriction: Mapping[str, Any]
+    ) -> tuple[list[Document], list[Document]]:
+        """Return current documents, and those of the versions (``Type/id/number``) that exist, are no deletion and keep
+        the restriction, a filter over the fields that history keeps. One round trip.
+        """
+        if not versions:
+            return self.find(query), []
+        found = self._documents(commands.to_find_included(query, versions, restriction, self._milliseconds))
+        index, names = query.with_index, query.index_fields
+        current = [documents.from_current(one, index, names) for one in found if "ref" not in one]
+        return current, [documents.from_history(one) for one in found if "ref" in one]
 
     def find_each(self, filters: Sequence[Mapping[str, Any]], limit: int = 2) -> list[list[Document]]:
         """Return, for each filter, at most ``limit`` current documents without body. One round trip for all."""

@@ -109,6 +109,10 @@ class Query:
     with_index: bool = False
     index_fields: tuple[str, ...] = ()
     """Index fields to bring along (the sort keys of the page); ``with_index`` brings all."""
+    computed: Mapping[str, Any] = field(default_factory=dict)
+    """Expressions of fields that are set on every match for ``sort`` and ``beyond``; they come as index fields."""
+    beyond: Mapping[str, Any] | None = None
+    """An expression over them that must hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +154,13 @@ class Store(Protocol):
 
     def find(self, query: Query) -> list[Document]:
         """Return the documents in order. One round trip as long as they fit 16 MB."""
+
+    def find_included(
+        self, query: Query, versions: Sequence[str], restriction: Mapping[str, Any]
+    ) -> tuple[list[Document], list[Document]]:
+        """Return current documents, and those of the versions (``Type/id/number``) that exist, are no deletion and keep
+        the restriction, a filter over the fields that history keeps. One round trip.
+        """
 
     def find_each(self, filters: Sequence[Mapping[str, Any]], limit: int = 2) -> list[list[Document]]:
         """Return, for each filter, at most ``limit`` current documents without body. One round trip for all."""

@@ -248,7 +248,7 @@ def test_hits_can_be_shaped(fhir: Fhir, ada: dict[str, object]) -> None:
         "_elements=nonsense",
         "organization.nonsense=x",
         "_has:Observation:nonsense:code=x",
-        "_include=Patient:organization",
+        "_include=Patient:nonsense",
         "near=1",
         "gender=",
         "_id=a_b",

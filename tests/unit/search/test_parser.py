@@ -5,7 +5,8 @@ import pytest
 from fhir_server.errors import Invalid, NotSupported, TooCostly, Value
 from fhir_server.search.ast import AnyType, Everything, Not, TokenIn, TypeIs
 from fhir_server.search.parser import Search, parse_search
-from fhir_server.search.results import MAX_COUNT, SortKey
+from fhir_server.search.results import MAX_COUNT
+from fhir_server.search.sorting import SortKey
 
 BASE = "http://here.example/fhir"
 
@@ -31,7 +32,7 @@ def test_strict_names_every_problem_at_once() -> None:
 
 
 def test_lenient_warns_and_uses_the_rest() -> None:
-    found = parse("Patient", ("foo", "1"), ("gender", "male"), ("_include", "Patient:organization"), strict=False)
+    found = parse("Patient", ("foo", "1"), ("gender", "male"), ("_include", "Patient:x"), strict=False)
     assert found.used == (("gender", "male"),)
     assert [issue.severity for issue in found.warnings] == ["warning", "warning"]
     assert found.tree != TypeIs(("Patient",))
@@ -40,12 +41,8 @@ def test_lenient_warns_and_uses_the_rest() -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        "_include",
-        "_include:iterate",
-        "_revinclude",
-        "_contained",
-        "_containedType",
-        "_filter",
+        "_contained:x",
+        "_sort:asc",
         "_query",
         "age",
         "unknown",
@@ -109,8 +106,18 @@ def test_a_count_that_is_none_is_refused(value: str) -> None:
 
 
 def test_result_parameters_shape_the_result() -> None:
-    found = parse("Patient", ("_total", "accurate"), ("_summary", "text"), ("_elements", "name,birthDate"))
-    assert (found.total, found.summary, found.elements) == ("accurate", "text", ("name", "birthDate"))
+    found = parse("Patient", ("_total", "accurate"), ("_elements", "name,birthDate"), ("_contained", "false"))
+    assert (found.total, found.elements) == ("accurate", ("name", "birthDate"))
+    assert parse("Patient", ("_summary", "text")).summary == "text"
+
+
+def test_what_shapes_exclude_is_left_out_with_its_reason() -> None:
+    pairs = (("_include", "Patient:organization"), ("_summary", "text"), ("_elements", "name"))
+    with pytest.raises(NotSupported) as caught:
+        parse("Patient", *pairs)
+    assert len(caught.value.issues) == 2
+    found = parse("Patient", *pairs, strict=False)
+    assert (found.includes, found.elements, found.used) == ((), (), (("_summary", "text"),))
 
 
 @pytest.mark.parametrize(
@@ -140,9 +147,9 @@ def test_the_order_is_by_date_update_or_id(value: str, expected: tuple[SortKey, 
     assert parse("Observation", ("_sort", value)).sort == expected
 
 
-@pytest.mark.parametrize("value", ["code", "status,-date", "_id,date", "value-date", "-"])
+@pytest.mark.parametrize("value", ["nonsense", "code-value-quantity", "-", "date,date", "code:text"])
 def test_other_orders_are_refused(value: str) -> None:
-    with pytest.raises(NotSupported):
+    with pytest.raises((NotSupported, Value)):
         parse("Observation", ("_sort", value))
 
 
