@@ -7,8 +7,8 @@ about phrases, once the words have led to the document.
 
 Grammar, for either parameter: words that must all occur, in any order; ``OR`` between alternatives, ``AND``, ``NOT``,
 parentheses (the operators in capitals, ``or`` and ``and`` also without); ``"a phrase"``; ``gluco*`` begins a word.
-Case, accents, plurals in s or x and the commonest words of French and English do not count, except within a phrase,
-where only case and accents do not.
+Case, accents, plurals in s or x and the commonest words of French and English do not count; within a phrase only case
+and accents do not, but a phrase of common words alone does not count at all.
 Spec: http://hl7.org/fhir/R4/search.html#text
 """
 
@@ -224,12 +224,12 @@ class _Reader:
         if len(token) < 2 or token[-1] != '"':
             raise Value(_OPEN)
         words = words_of(token)
-        if not words:
+        indexed = indexed_words(words)
+        if not indexed:
             return None
         needle = f" {' '.join(words)} "
         texts = [TextHolds("v", f"{code}:", needle) for code, kind in KINDS.items() if kind in self._kinds]
-        found = [self._holds(word) for word in indexed_words(words)]
-        return build_and([*found, build_or(texts)])
+        return build_and([*map(self._holds, indexed), build_or(texts)])
 
     def _word(self, token: str) -> Node | None:
         stem, star = (token[:-1], True) if token[-1] == "*" else (token, False)
