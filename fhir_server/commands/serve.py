@@ -3,16 +3,18 @@
 The process that the operator starts keeps the database and watches the workers; it answers no request itself.
 """
 
+import ctypes
 import multiprocessing
 import os
 import shutil
+import signal
 import socket
 import tempfile
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -33,6 +35,7 @@ from fhir_server.settings import Settings
 from fhir_server.worker import Worker
 
 _READY_SECONDS = 60.0
+_PR_SET_PDEATHSIG = 1
 _LOGGING: dict[str, Any] = {
     "version": 1,
     "disable_existing_loggers": False,
@@ -90,7 +93,18 @@ def _run(settings: Settings) -> None:
         respawn_failed_workers=True,
         workers_kill_timeout=max(1, int(settings.shutdown_timeout)),
     )
-    server.serve(target_loader=partial(create_app, settings), wrap_loader=False)
+    server.serve(target_loader=partial(_start_worker, settings), wrap_loader=False)
+
+
+def _start_worker(settings: Settings) -> Callable[..., Any]:
+    """Return the application of a worker that ends when this process says so, or when this process is no more.
+
+    Ctrl-C goes to every process of a group, and a worker that is told to stop twice never does: so each has its own.
+    """
+    os.setpgrp()
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM))
+    return create_app(settings)
 
 
 def _with_free_port(settings: Settings) -> Settings:

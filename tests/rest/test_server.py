@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.rest.server import COMMAND, Server
+from tests.rest.server import COMMAND, Server, running_server
 
 
 def run(*arguments: object, **environ: str) -> subprocess.CompletedProcess[str]:
@@ -139,6 +139,47 @@ def test_a_stop_finishes_what_is_running(tmp_path: Path) -> None:
     checked = run("check", "--data", tmp_path)
     assert checked.returncode == 0, checked.stderr
     assert re.search(r"Patient +3,000", checked.stdout)
+
+
+def started_in_a_group(data: Path) -> tuple[subprocess.Popen[bytes], str]:
+    """Start a server as a shell does, in a process group of its own, and return it once it answers on all workers."""
+    words = [*COMMAND, "serve", "--port", "0", "--data", str(data)]
+    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True)
+    assert process.stderr is not None
+    lines = iter(process.stderr.readline, b"")
+    address = next(found[0].decode() for line in lines if (found := re.search(rb"http://127\.0\.0\.1:\d+", line)))
+    for _ in iter(lambda: b"Ctrl-C" in next(lines), True):
+        pass
+    for _ in range(20):
+        urllib.request.urlopen(f"{address}/health/ready", timeout=30).close()
+    process.stderr.close()
+    return process, address
+
+
+def answers(address: str) -> bool:
+    try:
+        urllib.request.urlopen(f"{address}/health/live", timeout=5).close()
+    except OSError:
+        return False
+    return True
+
+
+def test_ctrl_c_stops_every_process_at_once(tmp_path: Path) -> None:
+    process, _ = started_in_a_group(tmp_path)
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.wait(15) == 0
+
+
+def test_workers_end_with_a_server_that_is_killed(tmp_path: Path) -> None:
+    process, address = started_in_a_group(tmp_path)
+    process.kill()
+    process.wait(10)
+    until = time.monotonic() + 15
+    while answers(address) and time.monotonic() < until:
+        time.sleep(0.1)
+    assert not answers(address)
+    with running_server(tmp_path) as server:
+        assert server.get("/health/ready")[0] == 200
 
 
 def test_check_tells_versions_and_counts(tmp_path: Path) -> None:
