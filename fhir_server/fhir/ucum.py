@@ -46,7 +46,8 @@ class Unit:
     def to_base(self, number: Decimal | int) -> Decimal:
         """Return the number in base units: exact, or to 60 digits where it has no end."""
         if self.exact is not None:
-            return _EXACT.add(_EXACT.multiply(Decimal(number), self.exact[0]), self.exact[1])
+            scaled = _EXACT.multiply(Decimal(number), self.exact[0])
+            return _EXACT.add(scaled, self.exact[1]) if self.offset else scaled
         return _to_decimal(Fraction(number) * self.factor + self.offset)
 
 

@@ -18,7 +18,11 @@ Index fields (``indexer.to_index``), each written and asked by one module of ``p
     v   texts without an index, looked into last: ``code: body height |``, ``_content: …``, ``_text: …``, long strings
     d   dates other than the primary one: ``{p, s, e}``, start included, end excluded, milliseconds of UTC
     n   numbers ``{p, lo, hi}``; q quantities ``{p, lo, hi, u, c, n}``: bounds as ``sortable`` texts, u system|code,
-        c code, n unit
+        c code, n unit; once more under ``Observation.value-quantity~g`` with bounds in UCUM's base units
+    g   composites ``{p, k, v, w, …}``: p the key with the first component's code
+        (``Observation.code-value-quantity$718-7``), k its system|code, v w u c n the second component (low, high,
+        unit; code, system|code; start, end), v2 … the third
+    nx, ny, nz  the point of ``Location.position`` in space, centimetres
     pt  the patient (``Patient/42``); ds, de the primary date, scalar and sortable; absent when there is none
     c   compartments (``Patient/42``); l security labels (``system|code``); x local references (``Type/id``)
 

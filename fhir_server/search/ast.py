@@ -180,6 +180,26 @@ class QuantityIs:
 
 
 @dataclass(frozen=True, slots=True)
+class GroupIs:
+    """One entry of ``g`` with this key, or one from it up to below ``until``, keeps all the bounds."""
+
+    key: str
+    bounds: tuple[Bounds, ...]
+    until: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NearTo:
+    """A resource of this type has its point (``nx``, ``ny``, ``nz``) at most ``chord`` centimetres from this one."""
+
+    resource_type: str
+    x: int
+    y: int
+    z: int
+    chord: int
+
+
+@dataclass(frozen=True, slots=True)
 class InCompartment:
     """The resource is in the compartment, such as ``Patient/42``."""
 
@@ -289,6 +309,8 @@ Leaf = (
     | UpdatedIs
     | NumberIs
     | QuantityIs
+    | GroupIs
+    | NearTo
     | InCompartment
     | HasLabel
 )

@@ -20,12 +20,14 @@ from fhir_server.search.ast import (
     EntryPresent,
     Everything,
     ExactString,
+    GroupIs,
     Has,
     HasLabel,
     InCompartment,
     InValueSet,
     KeyBetween,
     ListMember,
+    NearTo,
     Node,
     Not,
     Nothing,
@@ -44,7 +46,19 @@ from fhir_server.search.ast import (
     build_and,
 )
 from fhir_server.search.includes import fields_for
-from fhir_server.search.param_types import date, number, presence, quantity, reference, special, string, text, token
+from fhir_server.search.param_types import (
+    composite,
+    date,
+    near,
+    number,
+    presence,
+    quantity,
+    reference,
+    special,
+    string,
+    text,
+    token,
+)
 from fhir_server.search.param_types.date import FIRST, LONG
 from fhir_server.search.parser import Search
 from fhir_server.search.ranges import Bounds, Comparison, merge_conditions
@@ -114,6 +128,10 @@ def to_filter(tree: Node) -> dict[str, Any]:
             return number.to_filter(tree)
         case QuantityIs():
             return quantity.to_filter(tree)
+        case GroupIs():
+            return composite.to_filter(tree)
+        case NearTo():
+            return near.to_filter(tree)
         case AnyType() | TypeIs() | ReferenceIs() | InCompartment() | HasLabel():
             return special.to_filter(tree)
         case WordIn() | TextHolds():

@@ -15,7 +15,23 @@ Extract = Callable[[Any, str, "Entries"], None]
 class Entries:
     """Collects what one resource is found by; dictionaries stand for ordered sets."""
 
-    __slots__ = ("contained", "d", "e", "n", "primary", "q", "r", "references", "s", "t", "v")
+    __slots__ = (
+        "contained",
+        "d",
+        "e",
+        "g",
+        "memo",
+        "n",
+        "near",
+        "primary",
+        "q",
+        "r",
+        "references",
+        "resource",
+        "s",
+        "t",
+        "v",
+    )
 
     def __init__(self) -> None:
         self.t: dict[str, None] = {}
@@ -25,13 +41,19 @@ class Entries:
         self.d: dict[tuple[str, datetime, datetime], None] = {}
         self.n: dict[tuple[str, str, str], None] = {}
         self.q: dict[tuple[str, str, str, str | None, str | None, str | None], None] = {}
+        self.g: dict[tuple[Any, ...], dict[str, Any]] = {}
+        """Entries of composites by what tells them apart."""
         self.v: dict[str, None] = {}
         """Texts to be looked into after an index has led to the document; see ``param_types.text``."""
         self.contained: dict[str, None] = {}
         """Normalised texts in the middle of which one may search; see ``param_types.string``."""
         self.primary: tuple[datetime, datetime] | None = None
+        self.near: tuple[int, int, int] | None = None
         self.references: dict[str, list[str]] = {}
         """Local targets (``Patient/42``) by the code of the parameter: compartments and ``pt`` come of them."""
+        self.memo: dict[int, tuple[Any, Any]] = {}
+        """Values with what they came to, by their ``id``, for the other parameters that look at the same one."""
+        self.resource: dict[str, Any] = {}
 
 
 def bounded(key: str) -> str:

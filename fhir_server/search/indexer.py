@@ -15,9 +15,9 @@ from fhir_server.fhir.fhirpath.expression import compile_expression
 from fhir_server.fhir.reference import local_references
 from fhir_server.search.entries import Entries, Extract
 from fhir_server.search.expressions import cast_of, first_step, steps_of
-from fhir_server.search.param_types import date, number, quantity, reference, string, text, token, uri
+from fhir_server.search.param_types import composite, date, near, number, quantity, reference, string, text, token, uri
 from fhir_server.search.param_types.date import LONG
-from fhir_server.search.param_types.presence import count_entries, present_key
+from fhir_server.search.param_types.presence import entries_field, present_key
 from fhir_server.search.parameters import SearchParameter, indexed_parameters
 from fhir_server.search.stored import stored_parameters_of
 
@@ -34,6 +34,8 @@ class Step:
     values: Values
     extract: Extract
     present: str
+    """The token left where the values leave no entry in ``field``; empty for none."""
+    field: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,7 @@ def to_index(resource: dict[str, Any], base_url: str = "") -> dict[str, Any]:
     plan = _plan(resource_type, base_url, stored_parameters_of(resource_type))
     entries = Entries()
     entries.t[resource_type] = None
+    entries.resource = resource
     failures: list[Issue] = []
     by_property = plan.by_property
     for name in resource:
@@ -71,14 +74,16 @@ def to_index(resource: dict[str, Any], base_url: str = "") -> dict[str, Any]:
 
 def _run(step: Step, resource: dict[str, Any], entries: Entries, failures: list[Issue]) -> None:
     try:
-        values = [(value, kind) for value, kind, _ in step.values(resource) if value is not None]
-        if not values:
-            return
-        before = count_entries(step.parameter, entries)
-        for value, kind in values:
-            step.extract(value, kind, entries)
-        if count_entries(step.parameter, entries) == before:
-            entries.t[step.present] = None
+        held = getattr(entries, step.field)
+        before, extract, found = len(held) if held else 0, step.extract, False
+        for value, kind, _ in step.values(resource):
+            if value is not None:
+                extract(value, kind, entries)
+                found = True
+        if found and step.present:
+            held = getattr(entries, step.field)
+            if not held or len(held) == before:
+                entries.t[step.present] = None
     except (FhirError, ValueError, TypeError, AttributeError, KeyError) as error:
         failures.append(_failure(step.parameter, error))
 
@@ -112,6 +117,10 @@ def _to_fields(resource: Mapping[str, Any], plan: Plan, entries: Entries, base_u
         fields["n"] = [{"p": key, "lo": low, "hi": high} for key, low, high in entries.n]
     if entries.q:
         fields["q"] = [_quantity(entry) for entry in entries.q]
+    if entries.g:
+        fields["g"] = list(entries.g.values())
+    if entries.near is not None:
+        fields["nx"], fields["ny"], fields["nz"] = entries.near
     compartments = _compartments(own, resource_type, plan, entries)
     if compartments:
         fields["c"] = compartments
@@ -127,8 +136,16 @@ def _to_fields(resource: Mapping[str, Any], plan: Plan, entries: Entries, base_u
     return fields
 
 
-def _quantity(entry: tuple[str | None, ...]) -> dict[str, str]:
-    return {name: text for name, text in zip(("p", "lo", "hi", "u", "c", "n"), entry, strict=True) if text is not None}
+def _quantity(entry: tuple[str, str, str, str | None, str | None, str | None]) -> dict[str, str]:
+    key, low, high, system, code, unit = entry
+    fields = {"p": key, "lo": low, "hi": high}
+    if system is not None:
+        fields["u"] = system
+    if code is not None:
+        fields["c"] = code
+    if unit is not None:
+        fields["n"] = unit
+    return fields
 
 
 def _compartments(own: str | None, resource_type: str, plan: Plan, entries: Entries) -> list[str]:
@@ -175,7 +192,9 @@ def _plan(resource_type: str, base_url: str, stored: tuple[SearchParameter, ...]
     for parameter in parameters:
         for part in () if parameter.in_document else parameter.parts:
             step = _step(parameter, part, base_url)
-            names = _properties(resource_type, part)
+            if parameter.type == "composite" and composite.is_shared(parameter, part):
+                continue
+            names = _begins_at(parameter, part)
             if names is None:
                 always.append(step)
             for name in names or ():
@@ -193,10 +212,21 @@ def _plan(resource_type: str, base_url: str, stored: tuple[SearchParameter, ...]
 
 
 def _step(parameter: SearchParameter, part: str, base_url: str) -> Step:
+    if parameter.type == "composite":
+        elements = _elements(parameter.resource_type, part)
+        return Step(parameter, elements, composite.build_extractor(parameter, part, base_url), "", "g")
     values: Values = compile_expression(part, root_type=parameter.resource_type).values
     if ".extension(" in part:
         values = _unwrapped(values)
-    return Step(parameter, values, _extractor(parameter, base_url), present_key(parameter))
+    extract = _extractor(parameter, base_url)
+    return Step(parameter, values, extract, present_key(parameter), entries_field(parameter))
+
+
+def _elements(resource_type: str, part: str) -> Values:
+    """Return what gives the elements of a composite; for several it is the resource itself."""
+    if part != resource_type:
+        return compile_expression(part, root_type=resource_type).values
+    return lambda resource: ((resource, resource_type, None),)
 
 
 def _unwrapped(values: Values) -> Values:
@@ -230,8 +260,16 @@ def _extractor(parameter: SearchParameter, base_url: str) -> Extract:
             return quantity.build_extractor(parameter)
         case "uri":
             return uri.build_extractor(parameter)
+        case "special" if parameter.code == "near":
+            return near.build_extractor(parameter)
         case _:
             raise AssertionError(parameter.type)
+
+
+def _begins_at(parameter: SearchParameter, part: str) -> tuple[str, ...] | None:
+    if parameter.type == "composite" and part == parameter.resource_type:
+        return composite.properties(part, parameter)
+    return _properties(parameter.resource_type, part)
 
 
 def _properties(resource_type: str, part: str) -> tuple[str, ...] | None:

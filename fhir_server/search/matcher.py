@@ -16,12 +16,14 @@ from fhir_server.search.ast import (
     EntryPresent,
     Everything,
     ExactString,
+    GroupIs,
     Has,
     HasLabel,
     InCompartment,
     InValueSet,
     KeyBetween,
     ListMember,
+    NearTo,
     Node,
     Not,
     Nothing,
@@ -38,7 +40,19 @@ from fhir_server.search.ast import (
     UpdatedIs,
     WordIn,
 )
-from fhir_server.search.param_types import date, number, presence, quantity, reference, special, string, text, token
+from fhir_server.search.param_types import (
+    composite,
+    date,
+    near,
+    number,
+    presence,
+    quantity,
+    reference,
+    special,
+    string,
+    text,
+    token,
+)
 
 
 def matches(tree: Node, document: Mapping[str, Any]) -> bool:
@@ -68,6 +82,10 @@ def matches(tree: Node, document: Mapping[str, Any]) -> bool:
             return number.matches(tree, document)
         case QuantityIs():
             return quantity.matches(tree, document)
+        case GroupIs():
+            return composite.matches(tree, document)
+        case NearTo():
+            return near.matches(tree, document)
         case AnyType() | TypeIs() | ReferenceIs() | InCompartment() | HasLabel():
             return special.matches(tree, document)
         case WordIn() | TextHolds():

@@ -4,7 +4,7 @@ Spec: http://hl7.org/fhir/R4/searchparameter.html, http://hl7.org/fhir/R4/search
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal
@@ -40,6 +40,8 @@ _MODIFIERS: Mapping[str, tuple[str, ...]] = {
     "date": ("missing",),
     "quantity": ("missing",),
     "uri": ("missing", "above", "below"),
+    "composite": ("missing",),
+    "special": ("missing",),
 }
 _DOCUMENT_MODIFIERS: Mapping[str, tuple[str, ...]] = {
     "_id": ("missing", "not"),
@@ -51,8 +53,30 @@ _NO_EXPRESSION = Text(
     "the definition says no expression by which it could be indexed",
     "sa définition ne donne aucune expression qui permette de l’indexer",
 )
-_TEXT = frozenset({"_text", "_content"})
+_NO_COMPONENTS = Text(
+    "the definition says no components, or one that cannot be read off the element",
+    "sa définition ne donne pas de composants, ou en donne un qui ne peut se lire sur l’élément",
+)
+_NO_QUERY = Text(
+    "no named query is defined on this server",
+    "aucune requête nommée n’est définie sur ce serveur",
+)
 _NOT_YET = Text("this kind of parameter is not supported", "ce genre de paramètre n’est pas pris en charge")
+_SPECIAL = frozenset({"near", "_filter"})
+_TEXT = frozenset({"_text", "_content"})
+_COMPONENT = re.compile(
+    r"(?:%resource(?:\.[A-Za-z]+)+|[A-Za-z]+(?:\.(?:as|ofType)\([A-Za-z]+\))?(?:\s*\|\s*[A-Za-z]+(?:\.(?:as|ofType)\([A-Za-z]+\))?)*)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Component:
+    """One component of a composite: its own parameter, and the expression that reads it off the composite's element."""
+
+    code: str
+    type: ParameterType
+    url: str
+    expression: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +89,7 @@ class SearchParameter:
     answers for it. ``system``: all its values have this code system without writing it, or none if it is empty.
     ``modifiers`` are those supported, resource types (``:Patient``) aside. ``pending``: it is a stored one whose
     index is not complete yet; ``refusal`` then tells how far it is, and what is written is indexed by it already.
+    ``components`` are a composite's. ``canonical``: some of its elements are canonicals, which have versions.
     """
 
     resource_type: str
@@ -78,6 +103,8 @@ class SearchParameter:
     patient: bool = False
     system: str | None = None
     pending: bool = False
+    components: tuple[Component, ...] = ()
+    canonical: bool = False
 
     @property
     def key(self) -> str:
@@ -92,7 +119,7 @@ class SearchParameter:
     @property
     def in_document(self) -> bool:
         """The document itself answers for it, not an index entry."""
-        return self.code in ("_id", "_lastUpdated", "_text", "_content")
+        return self.code in ("_id", "_lastUpdated", "_filter", "_text", "_content")
 
     @property
     def modifiers(self) -> tuple[str, ...]:
@@ -103,7 +130,7 @@ class SearchParameter:
             return _DOCUMENT_MODIFIERS.get(self.code, ())
         if self.type == "token":
             return tuple(one for one in _MODIFIERS["token"] if _has_meaning(self, one))
-        return _MODIFIERS.get(self.type, ())
+        return (*_MODIFIERS.get(self.type, ()), *(("below",) if self.canonical else ()))
 
     @property
     def prefixes(self) -> tuple[str, ...]:
@@ -119,6 +146,11 @@ def search_parameter(resource_type: str, code: str) -> SearchParameter | None:
 def search_parameters(resource_type: str) -> tuple[SearchParameter, ...]:
     """Return all parameters defined for a type, the common ones first; raises ``KeyError`` for what is no type."""
     return (*_by_code(resource_type).values(), *stored_parameters_of(resource_type))
+
+
+def defined_parameters(resource_type: str) -> tuple[SearchParameter, ...]:
+    """Return those of R4's definitions alone, whatever is stored."""
+    return tuple(_by_code(resource_type).values())
 
 
 def common_parameter(code: str) -> SearchParameter | None:
@@ -198,6 +230,7 @@ def _may_identify(resource_type: str, parts: tuple[str, ...]) -> bool:
 
 def _parameter(resource_type: str, definition: Mapping[str, Any], *, primary: bool) -> SearchParameter:
     parts = _parts_for(resource_type, definition)
+    components = _components(definition, parts)
     targets = _targets(resource_type, definition, parts) if definition["type"] == "reference" else ()
     return SearchParameter(
         resource_type=resource_type,
@@ -206,10 +239,12 @@ def _parameter(resource_type: str, definition: Mapping[str, Any], *, primary: bo
         url=definition["url"],
         parts=parts,
         targets=targets,
-        refusal=_refusal(definition, parts),
+        refusal=_refusal(definition, parts, components),
         primary=primary,
         patient=definition["type"] == "reference" and _holds_the_patient(resource_type, definition["code"], parts),
         system=_implicit_system(resource_type, parts) if definition["type"] == "token" else None,
+        components=components,
+        canonical=definition["type"] == "reference" and _has_canonicals(resource_type, parts),
     )
 
 
@@ -250,12 +285,45 @@ def _parts_for(resource_type: str, definition: Mapping[str, Any]) -> tuple[str, 
     return tuple(kept)
 
 
-def _refusal(definition: Mapping[str, Any], parts: tuple[str, ...]) -> Text | None:
-    if definition["code"] in _TEXT:
-        return None
-    if definition["type"] in ("composite", "special"):
-        return _NOT_YET
-    return None if parts else _NO_EXPRESSION
+def _components(definition: Mapping[str, Any], parts: tuple[str, ...]) -> tuple[Component, ...]:
+    """Return the components of a composite, () if one of them is unknown or is not plain steps from the element."""
+    declared = definition.get("component", ()) if definition["type"] == "composite" else ()
+    owners = [_by_url().get(one["definition"].partition("|")[0]) for one in declared]
+    found = []
+    for own, one in zip(owners, declared, strict=True):
+        expression = one.get("expression", "").strip()
+        if own is None or own["type"] in ("composite", "special") or not _COMPONENT.fullmatch(expression):
+            return ()
+        owner = _owner(own, owners, {f"{part}.{expression}" for part in parts})
+        found.append(Component(owner["code"], owner["type"], owner["url"], expression))
+    return tuple(found)
+
+
+def _owner(own: Mapping[str, Any], owners: Sequence[Mapping[str, Any] | None], paths: set[str]) -> Mapping[str, Any]:
+    """Return the definition of one component: that of another where the path is not its own but the other's.
+
+    R4 has the two of DocumentReference's ``relationship`` the wrong way round.
+    """
+    for one in (own, *owners):
+        if one is not None and paths & set(split_union(one.get("expression", ""))):
+            return one
+    return own
+
+
+@cache
+def _by_url() -> Mapping[str, Mapping[str, Any]]:
+    return {definition["url"]: definition for definition in search_parameter_definitions()}
+
+
+def _refusal(definition: Mapping[str, Any], parts: tuple[str, ...], components: tuple[Component, ...]) -> Text | None:
+    code, kind = definition["code"], definition["type"]
+    if code == "_query":
+        return _NO_QUERY
+    if kind == "special":
+        return None if code in _SPECIAL else _NOT_YET
+    if not parts:
+        return None if code in _TEXT else _NO_EXPRESSION
+    return _NO_COMPONENTS if kind == "composite" and len(components) < 2 else None
 
 
 def _primary_date_of(resource_type: str, chosen: Mapping[str, Mapping[str, Any]]) -> str | None:
@@ -277,6 +345,11 @@ def _holds_the_patient(resource_type: str, code: str, parts: tuple[str, ...]) ->
         return False
     ours = [steps_of(part) for part in _parts_for(resource_type, definition)]
     return len(ours) == 1 and ours[0] == steps_of(parts[0])
+
+
+def _has_canonicals(resource_type: str, parts: tuple[str, ...]) -> bool:
+    elements = [element_of(resource_type, part) for part in parts]
+    return any(element is not None and "canonical" in element.types for element in elements)
 
 
 def _is_single(resource_type: str, parts: tuple[str, ...]) -> bool:

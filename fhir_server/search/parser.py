@@ -13,10 +13,13 @@ from datetime import UTC, datetime
 from fhir_server.errors import FhirError, Invalid, Issue, NotSupported, Processing, Text, TooCostly, Value
 from fhir_server.fhir.definitions import is_resource_type, resource_types
 from fhir_server.search.ast import AnyType, Node, ReferenceIs, RefersTo, TokenIn, TypeIs, build_and, build_not, build_or
+from fhir_server.search.filter_parser import parse_filter
 from fhir_server.search.includes import Include
 from fhir_server.search.joins import Read, Readings, is_join, parse_join, parse_list
 from fhir_server.search.param_types import (
+    composite,
     date,
+    near,
     number,
     presence,
     quantity,
@@ -198,6 +201,8 @@ def _condition(name: str, value: str, reading: _Reading) -> Node:
     if is_join(name):
         return parse_join(name, value, reading.types, _reader(reading))
     code, modifier = _split_name(name)
+    if name == "_filter":
+        return parse_filter(value, reading.types, _reader(reading), reading.now)
     values = split_escaped(value, ",")
     if len(values) > MAX_VALUES:
         raise TooCostly(Text(f"More than {MAX_VALUES} values.", f"Plus de {MAX_VALUES} valeurs."))
@@ -212,9 +217,7 @@ def _condition(name: str, value: str, reading: _Reading) -> Node:
         return presence.parse(parameters, value)
     negative = modifier in ("not", "not-in")
     positive = {"not": None, "not-in": "in"}.get(modifier, modifier) if modifier else None
-    node = build_or(
-        _leaf(parameter, positive, _checked(one), reading) for one in values for parameter in parameters
-    )
+    node = build_or(_leaf(parameter, positive, _checked(one), reading) for one in values for parameter in parameters)
     _check_keys(node)
     return build_not(node) if negative else node
 
@@ -303,7 +306,11 @@ def _leaf(parameter: SearchParameter, modifier: str | None, value: str, reading:
             return quantity.parse(parameter, modifier, value)
         case "uri":
             return uri.parse(parameter, modifier, value)
-        case "composite" | "special":
+        case "composite":
+            return composite.parse(parameter, modifier, value, reading.base_url, reading.now)
+        case "special" if parameter.code == "near":
+            return near.parse(parameter, modifier, value)
+        case "special":
             raise NotSupported(_NOT_HERE)
 
 

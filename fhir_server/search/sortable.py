@@ -24,16 +24,15 @@ def sortable(number: Decimal | int) -> str:
 
     Raises ``ValueError`` for NaN, infinities and exponents beyond ±40,000, which FHIR's decimals cannot have here.
     """
-    sign, digits, exponent = Decimal(number).as_tuple()
-    if not isinstance(exponent, int):
+    mantissa, _, exponent = format(Decimal(number) if isinstance(number, int) else number, "E").partition("E")
+    if not exponent:
         raise ValueError("not a finite number")
-    text = "".join(map(str, digits)).lstrip("0")
-    if not text:
+    digits = mantissa.replace(".", "").rstrip("0")
+    if digits in ("", "-"):
         return "o"
-    power = exponent + len(text)
+    power = int(exponent) + 1
     if not -_LIMIT <= power <= _LIMIT:
         raise ValueError("an exponent out of range")
-    text = text.rstrip("0")
-    if sign:
-        return f"m{_OFFSET - power:05d}{text.translate(_NINES)}~"
-    return f"p{_OFFSET + power:05d}{text}"
+    if digits[0] == "-":
+        return f"m{_OFFSET - power:05d}{digits[1:].translate(_NINES)}~"
+    return f"p{_OFFSET + power:05d}{digits}"

@@ -44,6 +44,8 @@ INDEXES: tuple[Index, ...] = (
     _resources("date", (("d.p", 1), ("d.s", 1), ("d.e", 1)), "search by a date that is not the primary one", "d"),
     _resources("number", (("n.p", 1), ("n.lo", 1)), "search by number", "n"),
     _resources("quantity", (("q.p", 1), ("q.lo", 1), ("q.u", 1)), "search by quantity, with or without unit", "q"),
+    _resources("composite", (("g.p", 1), ("g.v", 1)), "search by composite: a key with its code, and the value", "g"),
+    _resources("near", (("nx", 1), ("ny", 1), ("nz", 1)), "locations near a point", "nx"),
     _resources("label", (("l", 1), ("_id", 1)), "resources bearing a security label", "l"),
     _resources("compartment", (("c", 1), ("updated", 1), ("_id", 1)), "a compartment's resources", "c"),
     _resources("points_to", (("x", 1), ("_id", 1)), "who refers to a resource: integrity on delete", "x"),
@@ -149,4 +151,4 @@ def _create_collection(database: Database[dict[str, Any]], name: str) -> None:
 
 def array_fields(keys: Sequence[tuple[str, int]]) -> int:
     """Return how many of the keys lie in arrays; MongoDB allows one per compound index (error 171)."""
-    return len({field.partition(".")[0] for field, _ in keys} & {"t", "r", "s", "d", "n", "q", "l", "c", "x", "f", "w"})
+    return len({field.partition(".")[0] for field, _ in keys} & {"t", "r", "s", "d", "n", "q", "g", "l", "c", "x", "f", "w"})

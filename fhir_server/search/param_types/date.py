@@ -34,7 +34,7 @@ def build_extractor(parameter: SearchParameter) -> Extract:
     key, primary = parameter.key, parameter.primary
 
     def extract(value: Any, kind: str, entries: Entries) -> None:
-        found = _range_of(value, kind)
+        found = range_of(value, kind)
         if found is None:
             return
         if primary:
@@ -52,15 +52,28 @@ def parse(parameter: SearchParameter, modifier: str | None, value: str, now: dat
     """
     if modifier is not None:
         raise NotSupported(Text(f"the modifier :{modifier}", f"le modificateur :{modifier}"))
-    prefix, text = split_prefix(unescape(value))
-    low, high = date_range(text)
+    text = unescape(value)
+    if parameter.code == "_lastUpdated":
+        return UpdatedIs(_instant_bounds(parse_bounds(text, now)))
+    if parameter.primary:
+        return PrimaryDateIs(parameter.resource_type, parse_bounds(text, now, "ds", "de"))
+    return DateIs(parameter.key, parse_bounds(text, now))
+
+
+def parse_bounds(text: str, now: datetime, start: str = "s", end: str = "e") -> Bounds:
+    """Return what a date with its prefix says of an entry's fields ``start`` and ``end``. Raises ``Value``."""
+    prefix, said = split_prefix(text)
+    low, high = date_range(said)
     if prefix == "ap":
         low, high = _widened(low, high, now)
-    if parameter.code == "_lastUpdated":
-        return UpdatedIs(_instant_bounds(to_bounds(prefix, low, high)))
-    if parameter.primary:
-        return PrimaryDateIs(parameter.resource_type, to_bounds(prefix, low, high, "ds", "de"))
-    return DateIs(parameter.key, to_bounds(prefix, low, high))
+    return to_bounds(prefix, low, high, start, end)
+
+
+def overlapping(parameter: SearchParameter, text: str) -> Node:
+    """Return the condition that the value's range has an instant in common with that of a date."""
+    start, end = ("ds", "de") if parameter.primary else ("s", "e")
+    bounds = to_bounds("ap", *date_range(text), start, end)
+    return PrimaryDateIs(parameter.resource_type, bounds) if parameter.primary else DateIs(parameter.key, bounds)
 
 
 def to_filter(leaf: DateIs | PrimaryDateIs | UpdatedIs) -> dict[str, Any]:
@@ -142,7 +155,8 @@ def _end_after(last: datetime) -> datetime:
     return floor + _MILLISECOND if floor < LAST else LAST
 
 
-def _range_of(value: Any, kind: str) -> Range | None:
+def range_of(value: Any, kind: str) -> Range | None:
+    """Return the range of a date, a Period or a Timing; None for anything else, or one that says nothing."""
     if isinstance(value, str):
         return date_range(value) if kind in _TEXTS else None
     if not isinstance(value, Mapping):

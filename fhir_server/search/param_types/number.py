@@ -1,12 +1,13 @@
 """Number parameters, and the bounds that quantities share with them.
 
 A number in a resource is exact; one in a search has the precision it is written with for ``eq``, ``ne`` and ``ap``
-(100 is [99.5, 100.5), 1e2 is [95, 105)), and is exact for the other prefixes.
+(100 is [99.5, 100.5), 1e2 is [95, 105)), and is exact for the other prefixes. A Range reaches from its lower to its
+upper end, both included, and is open where it has none.
 Spec: http://hl7.org/fhir/R4/search.html#number
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -53,18 +54,18 @@ def matches(leaf: NumberIs, document: Mapping[str, Any]) -> bool:
     return any(entry["p"] == leaf.key and passes(leaf.bounds, entry) for entry in document.get("n", ()))
 
 
-def parse_bounds(prefix: Prefix, text: str) -> Bounds:
+def parse_bounds(prefix: Prefix, text: str, convert: Callable[[Decimal], Decimal] = Decimal) -> Bounds:
     """Return what the table of prefixes says of a value's [lo, hi] against the number searched for.
 
+    ``convert`` takes every bound to the unit that the entries are in, once the precision as written has made them.
     Raises ``Value`` for what is no number.
     """
-    if len(text) > LONGEST_NUMBER or not _NUMBER.fullmatch(text):
-        raise Value(_INVALID)
-    number = Decimal(text)
-    exact = sortable(number)
+    number = parse_number(text)
+    exact = sortable(convert(number))
     match prefix:
         case "eq" | "ne" | "ap":
-            return _precise_bounds(prefix, number, _half_unit(text, number))
+            low, high = _precise_range(prefix, number, _half_unit(text, number))
+            return _precise_bounds(prefix, sortable(convert(low)), sortable(convert(high)))
         case "gt":
             return Bounds((Comparison("hi", "$gt", exact),))
         case "lt":
@@ -81,6 +82,13 @@ def parse_bounds(prefix: Prefix, text: str) -> Bounds:
             return Bounds((Comparison("lo", "$gt", exact),))
         case "eb":
             return Bounds((Comparison("hi", "$lt", exact),))
+
+
+def parse_number(text: str) -> Decimal:
+    """Return the number that a text of bounded length writes. Raises ``Value``."""
+    if len(text) > LONGEST_NUMBER or not _NUMBER.fullmatch(text):
+        raise Value(_INVALID)
+    return Decimal(text)
 
 
 def range_of(value: Any, kind: str) -> tuple[str, str] | None:
@@ -107,12 +115,14 @@ def _half_unit(text: str, number: Decimal) -> Decimal:
     return Decimal((0, (5,), last - 1))
 
 
-def _precise_bounds(prefix: Prefix, number: Decimal, half: Decimal) -> Bounds:
-    low, high = sortable(EXACT.subtract(number, half)), sortable(EXACT.add(number, half))
+def _precise_range(prefix: Prefix, number: Decimal, half: Decimal) -> tuple[Decimal, Decimal]:
+    margin = max(half, EXACT.multiply(number.copy_abs(), Decimal("0.1"))) if prefix == "ap" else half
+    return EXACT.subtract(number, margin), EXACT.add(number, margin)
+
+
+def _precise_bounds(prefix: Prefix, low: str, high: str) -> Bounds:
     if prefix == "eq":
         return Bounds((Comparison("lo", "$gte", low), Comparison("lo", "$lt", high), Comparison("hi", "$lt", high)))
     if prefix == "ne":
         return Bounds(some=(Comparison("lo", "$lt", low), Comparison("hi", "$gte", high)))
-    margin = max(half, EXACT.multiply(number.copy_abs(), Decimal("0.1")))
-    low, high = sortable(EXACT.subtract(number, margin)), sortable(EXACT.add(number, margin))
     return Bounds((Comparison("lo", "$lte", high), Comparison("hi", "$gte", low)))

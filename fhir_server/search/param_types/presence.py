@@ -10,10 +10,11 @@ from typing import Any
 
 from fhir_server.errors import Text, Value
 from fhir_server.search.ast import DatePresent, EntryPresent, KeyBetween, Node, TokenIn, build_not, build_or
-from fhir_server.search.entries import Entries
+from fhir_server.search.param_types import composite
 from fhir_server.search.param_types.date import FIRST
 from fhir_server.search.parameters import SearchParameter
 
+_FIELDS = {"reference": "r", "string": "s", "date": "d", "number": "n", "quantity": "q"}
 _NOT_BOOLEAN = Text(":missing takes true or false", ":missing prend true ou false")
 
 
@@ -52,21 +53,11 @@ def present_key(parameter: SearchParameter) -> str:
     return f"{parameter.key}:present"
 
 
-def count_entries(parameter: SearchParameter, entries: Entries) -> int:
-    """Return how many entries there are where the parameter's values leave theirs."""
-    match parameter.type:
-        case "reference":
-            return len(entries.r)
-        case "string":
-            return len(entries.s)
-        case "date":
-            return int(entries.primary is not None) if parameter.primary else len(entries.d)
-        case "number":
-            return len(entries.n)
-        case "quantity":
-            return len(entries.q)
-        case _:
-            return len(entries.t)
+def entries_field(parameter: SearchParameter) -> str:
+    """Return where a parameter's values leave their entries."""
+    if parameter.primary:
+        return "primary"
+    return _FIELDS.get(parameter.type, "t")
 
 
 def _present(parameter: SearchParameter) -> tuple[Node, ...]:
@@ -82,5 +73,7 @@ def _present(parameter: SearchParameter) -> tuple[Node, ...]:
             return EntryPresent("n", key), fallback
         case "quantity":
             return EntryPresent("q", key), fallback
+        case "composite":
+            return composite.present(parameter)
         case _:
             return KeyBetween("t", f"{key}|", f"{key}}}"), fallback

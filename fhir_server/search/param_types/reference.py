@@ -11,7 +11,7 @@ from typing import Any
 
 from fhir_server.errors import NotSupported, Text, Value
 from fhir_server.fhir.definitions import is_resource_type
-from fhir_server.search.ast import Node, RefersTo
+from fhir_server.search.ast import KeyBetween, Node, RefersTo, build_or
 from fhir_server.search.entries import Entries, Extract, bounded
 from fhir_server.search.param_types import token
 from fhir_server.search.parameters import SearchParameter
@@ -24,6 +24,7 @@ _NOT_A_REFERENCE = Text(
     "neither an id, nor Type/id, nor a url",
     "ni un identifiant, ni Type/id, ni une url",
 )
+_NOT_A_CANONICAL = Text("not a canonical url", "pas une url canonique")
 _OTHER_TYPE = Text(
     "a reference to a type that the parameter cannot point to",
     "une référence vers un type que le paramètre ne peut pas désigner",
@@ -63,17 +64,33 @@ def parse(parameter: SearchParameter, modifier: str | None, value: str, base_url
     """
     if modifier == "identifier":
         return token.pair_node(f"{parameter.key}:identifier", value)
+    start, text = f"{parameter.key}>", unescape(value)
+    if modifier == "below" and parameter.canonical:
+        return _below(start, text)
     if modifier is not None and not is_resource_type(modifier):
         raise NotSupported(Text(f"the modifier :{modifier}", f"le modificateur :{modifier}"))
-    if modifier is not None and modifier not in parameter.targets:
-        raise Value(_OTHER_TYPE)
-    text = unescape(value)
-    if base_url and text.startswith(f"{base_url}/"):
-        text = text[len(base_url) + 1 :]
-    targets = _targets(parameter, modifier, text)
-    start = f"{parameter.key}>"
+    targets = targets_of(parameter, modifier, text, base_url)
     patients = targets if parameter.patient and all(_is_current_patient(one) for one in targets) else ()
     return RefersTo(tuple(bounded(start + one) for one in targets), parameter.resource_type, patients)
+
+
+def targets_of(parameter: SearchParameter, modifier: str | None, text: str, base_url: str) -> tuple[str, ...]:
+    """Return the references that an unescaped value means; ``modifier`` is a resource type or None.
+
+    A url under ``base_url`` is local, a bare id of any type that the parameter may point to. Raises ``Value``.
+    """
+    if modifier is not None and modifier not in parameter.targets:
+        raise Value(_OTHER_TYPE)
+    if base_url and text.startswith(f"{base_url}/"):
+        text = text[len(base_url) + 1 :]
+    return _targets(parameter, modifier, text)
+
+
+def names_in(parameter: SearchParameter, value: Any, kind: str, base_url: str) -> tuple[str, ...]:
+    """Return what a reference of a resource may be called in a search."""
+    entries = Entries()
+    build_extractor(parameter, base_url)(value, kind, entries)
+    return tuple(key[len(parameter.key) + 1 :] for key in entries.r)
 
 
 def split_canonical(text: str) -> tuple[str, str]:
@@ -101,6 +118,16 @@ def matches(leaf: RefersTo, document: Mapping[str, Any]) -> bool:
         return document.get("pt") in leaf.patients and document.get("type") == leaf.resource_type
     held = document.get("r", ())
     return any(key in held for key in leaf.keys)
+
+
+def _below(start: str, text: str) -> Node:
+    """Return the condition of a canonical whose version is this one or begins with it: 1.4 is 1.4, 1.4.0, 1.4.1, …"""
+    if not _ABSOLUTE.match(text):
+        raise Value(_NOT_A_CANONICAL)
+    same = RefersTo((bounded(start + text),))
+    if not split_canonical(text)[1]:
+        return same
+    return build_or([same, KeyBetween("r", f"{start}{text}.", f"{start}{text}/")])
 
 
 def _targets(parameter: SearchParameter, modifier: str | None, text: str) -> tuple[str, ...]:

@@ -239,7 +239,7 @@ def test_a_number_that_is_none_is_refused(value: str) -> None:
     ("value", "expected"),
     [
         ("5.4|http://unitsofmeasure.org|mg", True),
-        ("5.40e-3|http://unitsofmeasure.org|g", False),
+        ("5.40e-3|http://unitsofmeasure.org|g", True),
         ("5.4||mg", True),
         ("5.4||milligram", True),
         ("5.4", True),
@@ -273,7 +273,7 @@ def test_a_quantity_below_a_limit_is_a_range() -> None:
     assert not finds(resource, "value-quantity", "5")
 
 
-@pytest.mark.parametrize("value", ["5|mg", "5|a|b|c", "|a|b", "5|http://u|"])
+@pytest.mark.parametrize("value", ["5|mg", "5|a|b|c", "|a|b", "5|"])
 def test_a_quantity_of_another_form_is_refused(value: str) -> None:
     with pytest.raises(Value):
         finds(observation(), "value-quantity", value)

@@ -24,9 +24,8 @@ def test_every_type_has_the_common_parameters() -> None:
 def test_every_parameter_is_supported_or_says_why_not() -> None:
     for resource_type in resource_types():
         for one in search_parameters(resource_type):
-            indexed_otherwise = one.code in ("_text", "_content")
-            refused = one.type in ("composite", "special") or not (one.parts or indexed_otherwise)
-            assert (one.refusal is not None) == refused
+            indexed_otherwise = one.code in ("_text", "_content", "_filter", "near")
+            assert (one.refusal is not None) == (not one.parts and not indexed_otherwise)
 
 
 def test_every_supported_parameter_compiles() -> None:

@@ -54,10 +54,10 @@ def test_what_is_not_built_is_refused_by_name(name: str) -> None:
     assert name.partition(":")[0].partition(".")[0] in caught.value.issues[0].text.en
 
 
-@pytest.mark.parametrize("name", ["near", "code-value-quantity"])
-def test_special_and_composite_parameters_are_refused(name: str) -> None:
-    with pytest.raises(NotSupported):
-        parse("Location" if name == "near" else "Observation", (name, "1$2"))
+def test_a_named_query_is_refused_for_there_is_none() -> None:
+    with pytest.raises(NotSupported) as caught:
+        parse("Patient", ("_query", "current-high-risk"))
+    assert "no named query" in caught.value.issues[0].text.en
 
 
 @pytest.mark.parametrize("name", ["name[$ne]", "name.$where", "a" * 1000, "na\nme", "", ":", "name:exact:exact"])
