@@ -15,13 +15,15 @@ from fhir_server.search import compiler
 from fhir_server.search.ast import Node, ReferenceIs, build_and
 from fhir_server.search.compiler import Keyset, keyset_of, page_fields, to_filter, to_query
 from fhir_server.search.matcher import index_document
+from fhir_server.search.measures import count_keys, fields_of, has_joins, merge_fields
 from fhir_server.search.parser import Search
-from fhir_server.search.planner import IndexDocument, Limits, Planned, Planner, fields_of, has_joins, merge_fields
+from fhir_server.search.planner import IndexDocument, Limits, Planned, Planner
 from fhir_server.storage.store import Document, Query, Store
 from fhir_server.terminology.resolving import resolve_terminology
 
 _SMALLEST_BATCH = 50
 _LARGEST_BATCH = 1_000
+_KEYS_OF_ONE_COMMAND = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +52,11 @@ class StoreLookup:
             yield batch
 
     def exist(self, trees: Sequence[Node]) -> list[bool]:
-        """Return, for each tree, whether there is a document. One round trip."""
-        return [bool(found) for found in self.store.find_each([to_filter(tree) for tree in trees], 1)]
+        """Return, for each tree, whether there is a document. One round trip, as long as the trees are small."""
+        found: list[bool] = []
+        for part in _parts(trees):
+            found += [bool(each) for each in self.store.find_each([to_filter(tree) for tree in part], 1)]
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +173,20 @@ def run(store: Store, query: compiler.Query, fields: Sequence[str] = (), *, with
         )
         part = part.then
     return found
+
+
+def _parts(trees: Sequence[Node]) -> Iterator[list[Node]]:
+    """Yield the trees in parts that fit a command of 16 MB."""
+    part: list[Node] = []
+    weight = 0
+    for tree in trees:
+        part.append(tree)
+        weight += count_keys(tree)
+        if weight > _KEYS_OF_ONE_COMMAND:
+            yield part
+            part, weight = [], 0
+    if part:
+        yield part
 
 
 def to_index_document(found: Document) -> IndexDocument:

@@ -287,6 +287,8 @@ def _hint(tree: Node, sort: SortKeys, frequency: Frequency | None) -> str | None
     references = [one for one in children if isinstance(one, RefersTo) and not one.patients]
     patients = [one for one in children if isinstance(one, RefersTo) and one.patients]
     decided = len(tokens) == 1 or (len(tokens) > 1 and frequency is not None)
+    if any(len(one.keys) > 1 for one in (*references, *patients)):
+        return None  # a join's many keys: whether they or the order serve better is for the database to try
     if patients and not references:
         return PATIENT_TOKEN if decided else None
     if references or patients:

@@ -5,7 +5,7 @@ its url and, if it says one, its version.
 Spec: http://hl7.org/fhir/R4/references.html#canonical
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from fhir_server.search.ast import Link, Node, ReferenceIs, RefersTo, TokenIn, build_and, build_or
@@ -14,9 +14,11 @@ from fhir_server.search.param_types.reference import join_canonical
 from fhir_server.search.parameters import search_parameter
 
 
-def link_fields(link: Link) -> tuple[str, ...]:
-    """Return the fields of a referring document that say where the link leads."""
-    return ("r", "pt") if link.patient else ("r",)
+def link_fields(link: Link, types: Collection[str]) -> tuple[str, ...]:
+    """Return the fields of a referring document that say where the link leads among these types."""
+    if link.patient:
+        return ("pt",) if set(types) == {"Patient"} else ("r", "pt")
+    return ("r",)
 
 
 def target_fields(types: Iterable[str]) -> tuple[str, ...]:
@@ -24,10 +26,15 @@ def target_fields(types: Iterable[str]) -> tuple[str, ...]:
     return ("t",) if any(_has_url(kind) for kind in types) else ()
 
 
-def link_targets(link: Link, document: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return what the document's reference entries of the link say after their key: ``Patient/42``, a canonical."""
+def link_targets(link: Link, types: Collection[str], document: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return what the document's reference entries of the link say after their key: ``Patient/42``, a canonical.
+
+    The document carries ``link_fields(link, types)``.
+    """
     if document.get("type") != link.resource_type:
         return ()
+    if link.patient and set(types) == {"Patient"}:
+        return (document["pt"],) if "pt" in document else ()
     start = f"{link.key}>"
     return tuple(key[len(start) :] for key in document.get("r", ()) if key.startswith(start))
 

@@ -11,7 +11,7 @@ search, so that a hidden resource answers as an absent one does.
 Spec: http://hl7.org/fhir/R4/search.html#chaining, #has
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
@@ -36,14 +36,16 @@ from fhir_server.search.ast import (
 )
 from fhir_server.search.links import is_referred_to, link_fields, link_targets, names_of, refers_to, target_fields
 from fhir_server.search.matcher import matches
+from fhir_server.search.measures import fields_of, has_joins, hops_of, merge_fields
 
 IndexDocument = Mapping[str, Any]
 """What ``matcher.index_document`` builds, with at least the fields that were asked for."""
 
-_PATIENCE = 5
+_PATIENCE = 2
 """How many candidates for each key that may be looked up are walked before an inner side counts as too large."""
 
-_ALL = ("*",)
+_OUTERMOST = 10
+"""How many times as many keys may be asked for where they are asked for once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +106,12 @@ class Planner:
     limits: Limits = DEFAULT_LIMITS
     examined: int = 0
     steps: list[Step] = field(default_factory=list)
-    _known: dict[Node, list[IndexDocument] | None] = field(default_factory=dict)
+    _known: dict[tuple[Node, tuple[str, ...]], list[IndexDocument] | None] = field(default_factory=dict)
     """The matches of the inner sides that have been looked up, None for too many."""
+    _pointed: dict[Has, Collection[str] | None] = field(default_factory=dict)
+    _lists: dict[str, Sequence[str]] = field(default_factory=dict)
+    _hops: int = 0
+    """How far from the resource searched the planner is at work: 1 for the search's own joins."""
     _name: str = ""
     """The parameter that is being resolved, as the caller wrote it."""
 
@@ -168,17 +174,27 @@ class Planner:
             case Chain(_, link, targets):
                 found = self._few(self._targets_tree(join, None), target_fields(kind for kind, _ in targets))
                 return None if found is None else refers_to(link, found)
-            case Has(_, link, types, tree):
-                found = self._few(self._narrowed(link.resource_type, tree), link_fields(link))
-                return None if found is None else is_referred_to(_pointed(join, found), types)
-            case ListMember():
-                return self._members(join)
+            case Has(_, _, types, _):
+                pointed = self._few_pointed(join)
+                return None if pointed is None or self._are_many(pointed) else is_referred_to(pointed, types)
+            case ListMember(_, _, types):
+                members = self._members(join)
+                return None if self._are_many(members) else is_referred_to(members, types)
+
+    def _few_pointed(self, has: Has) -> Collection[str] | None:
+        """Return all that the inner side of a ``_has`` refers to, None if that is too large to look up."""
+        if has not in self._pointed:
+            inner = self._narrowed(has.link.resource_type, has.tree)
+            found = self._few(inner, link_fields(has.link, has.types))
+            self._pointed[has] = None if found is None else dict.fromkeys(_pointed(has, found))
+        return self._pointed[has]
 
     def _few(self, inner: Node, fields: Sequence[str]) -> list[IndexDocument] | None:
         """Return the matches of an inner side, None if they are more than ``Limits.keys`` or hard to find."""
-        if inner not in self._known:
-            self._known[inner] = self._find_few(self._plan(inner), fields)
-        return self._known[inner]
+        question = inner, tuple(fields)
+        if question not in self._known:
+            self._known[question] = self._find_few(self._plan(inner), fields)
+        return self._known[question]
 
     def _find_few(self, planned: Planned, fields: Sequence[str]) -> list[IndexDocument] | None:
         if isinstance(planned.tree, Nothing):
@@ -195,13 +211,23 @@ class Planner:
                 return None
         return found
 
-    def _members(self, member: ListMember) -> Node:
+    def _are_many(self, keys: Collection[str]) -> bool:
+        """Say whether the keys are too many to ask for: once for the search itself, again and again within a probe."""
+        return len(keys) > self.limits.keys * (_OUTERMOST if self._hops == 1 else 1)
+
+    def _members(self, member: ListMember) -> Sequence[str]:
+        """Return what the entries of a list refer to."""
+        if member.id not in self._lists:
+            self._lists[member.id] = self._find_members(member)
+        return self._lists[member.id]
+
+    def _find_members(self, member: ListMember) -> Sequence[str]:
         reference = ReferenceIs((f"List/{member.id}",))
         found = self.lookup.find(build_and([reference, self.lookup.readable("List")]), ("r",), 1)
         start = "List.item>"
         keys = [key[len(start) :] for one in found for key in one.get("r", ()) if key.startswith(start)]
         self._spend(1 + len(keys))
-        return is_referred_to(keys, member.types)
+        return keys
 
     def _walk(self, planned: Planned, fields: Sequence[str]) -> Iterator[list[IndexDocument]]:
         """Yield the matches among one batch of candidates after another."""
@@ -235,14 +261,16 @@ class Planner:
                 return self._probe_chain(join, documents)
             case Has():
                 return self._probe_has(join, documents)
-            case ListMember():
-                return self._members(join)
+            case ListMember(_, _, types):
+                names = {name for one in documents for name in names_of(one)}
+                return is_referred_to(names.intersection(self._members(join)), types)
 
     def _probe_chain(self, chain: Chain, documents: Sequence[IndexDocument]) -> Node:
-        pointed = dict.fromkeys(target for one in documents for target in _targets_of(chain, one))
+        types = [kind for kind, _ in chain.targets]
+        pointed = dict.fromkeys(target for one in documents for target in link_targets(chain.link, types, one))
         if not pointed:
             return Nothing()
-        fields = target_fields(kind for kind, _ in chain.targets)
+        fields = target_fields(types)
         planned = self._plan(self._targets_tree(chain, tuple(pointed)))
         return refers_to(chain.link, [one for batch in self._walk(planned, fields) for one in batch])
 
@@ -250,6 +278,10 @@ class Planner:
         candidates = [one for one in documents if one["_id"].partition("/")[0] in has.types]
         if not candidates:
             return Nothing()
+        pointed = self._few_pointed(has)
+        if pointed is not None:
+            names = {name for one in candidates for name in names_of(one)}
+            return is_referred_to(names.intersection(pointed), has.types)
         planned = self._plan(self._narrowed(has.link.resource_type, has.tree))
         if planned.residual is None:
             trees = [build_and([refers_to(has.link, [one]), planned.tree]) for one in candidates]
@@ -258,12 +290,12 @@ class Planner:
             return ReferenceIs(tuple(one["_id"] for one in found)) if found else Nothing()
         inner = Planned(build_and([refers_to(has.link, candidates), planned.tree]), planned.residual)
         wanted = {name for one in candidates for name in names_of(one)}
-        pointed: set[str] = set()
-        for batch in self._walk(inner, link_fields(has.link)):
-            pointed |= wanted.intersection(_pointed(has, batch))
-            if pointed == wanted:
+        reached: set[str] = set()
+        for batch in self._walk(inner, link_fields(has.link, has.types)):
+            reached |= wanted.intersection(_pointed(has, batch))
+            if reached == wanted:
                 break
-        return is_referred_to(sorted(pointed), has.types)
+        return is_referred_to(reached, has.types)
 
     def _targets_tree(self, chain: Chain, pointed: Sequence[str] | None) -> Node:
         """Return what a chain asks of the types it leads to, of those resources alone if some are given."""
@@ -281,11 +313,13 @@ class Planner:
     def _at_work_on(self, node: Node) -> Iterator[None]:
         """Name, within the block, the outermost join by its parameter."""
         before = self._name
-        self._name = before or next((name for name, _ in _depths(node)), "")
+        self._name = before or next((name for name, _ in hops_of(node)), "")
+        self._hops += 1
         try:
             yield
         finally:
             self._name = before
+            self._hops -= 1
 
     def _spend(self, count: int) -> None:
         self.examined += count
@@ -298,73 +332,18 @@ class Planner:
             raise TooCostly([_issue(self._name, reason)])
 
 
-def has_joins(tree: Node) -> bool:
-    """Say whether there is a join in the tree."""
-    match tree:
-        case And(children) | Or(children):
-            return any(map(has_joins, children))
-        case Not(child):
-            return has_joins(child)
-        case Chain() | Has() | ListMember():
-            return True
-        case _:
-            return False
-
-
-def fields_of(residual: Node) -> tuple[str, ...]:
-    """Return the index fields by which a residual is settled; ``*`` for all of them."""
-    match residual:
-        case And(children) | Or(children):
-            return merge_fields(*map(fields_of, children))
-        case Not(child):
-            return fields_of(child)
-        case Chain(_, link, _):
-            return link_fields(link)
-        case Has(_, _, types, _) | ListMember(_, _, types):
-            return target_fields(types)
-        case TypeIs() | ReferenceIs() | Everything() | Nothing():
-            return ()
-        case _:
-            return _ALL
-
-
-def merge_fields(*fields: Sequence[str]) -> tuple[str, ...]:
-    """Return each field once; ``*`` stands for all."""
-    merged = tuple(dict.fromkeys(name for each in fields for name in each))
-    return _ALL if "*" in merged else merged
-
-
 def _whole(part: Planned) -> Node:
     return part.tree if part.residual is None else build_and([part.tree, part.residual])
 
 
-def _targets_of(chain: Chain, document: IndexDocument) -> tuple[str, ...]:
-    return link_targets(chain.link, document)
-
-
 def _pointed(has: Has, documents: Sequence[IndexDocument]) -> list[str]:
-    return list(dict.fromkeys(target for one in documents for target in link_targets(has.link, one)))
+    return list(dict.fromkeys(target for one in documents for target in link_targets(has.link, has.types, one)))
 
 
 def _check_depth(tree: Node, most: int) -> None:
-    for name, depth in _depths(tree):
+    for name, depth in hops_of(tree):
         if depth > most:
             raise TooCostly([_issue(name, Text(f"it has more than {most} hops", f"il compte plus de {most} étapes"))])
-
-
-def _depths(tree: Node) -> Iterator[tuple[str, int]]:
-    match tree:
-        case And(children) | Or(children):
-            for child in children:
-                yield from _depths(child)
-        case Not(child):
-            yield from _depths(child)
-        case Chain(name, _, targets):
-            yield name, 1 + max((depth for _, inner in targets for _, depth in _depths(inner)), default=0)
-        case Has(name, _, _, inner):
-            yield name, 1 + max((depth for _, depth in _depths(inner)), default=0)
-        case ListMember(name):
-            yield name, 1
 
 
 def _issue(name: str, reason: Text) -> Issue:

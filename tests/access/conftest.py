@@ -5,6 +5,9 @@ from collections.abc import Iterator
 import pytest
 
 from fhir_server.storage.embedded import EmbeddedMongod
+from tests.rest.conftest import make_composition
+
+__all__ = ["make_composition", "mongod"]
 
 
 @pytest.fixture(scope="session")

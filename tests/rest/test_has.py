@@ -60,6 +60,7 @@ def ward(fhir_with: Any, request: pytest.FixtureRequest) -> Fhir:
         ("Patient?_has:Observation:patient:_id=two", {"ada"}),
         ("Patient?_has:Observation:patient:code=1234-5&_has:Observation:patient:code=9999-9", {"ada"}),
         ("Patient?_has:Observation:patient:code=1234-5&gender=male", {"bob"}),
+        ("Patient?_has:Observation:patient:status=final&_has:Observation:performer:status=final", set()),
         # nested, as on the page
         ("Patient?_has:Observation:patient:_has:AuditEvent:entity:agent=durand", {"ada"}),
         ("Patient?_has:Observation:patient:_has:AuditEvent:entity:agent=Practitioner/martin", set()),

@@ -1,0 +1,90 @@
+"""What can be told of a tree with joins by looking at it: whether, how far, by which fields, with how many keys."""
+
+from collections.abc import Iterator, Sequence
+
+from fhir_server.search.ast import (
+    And,
+    Chain,
+    Everything,
+    Has,
+    ListMember,
+    Node,
+    Not,
+    Nothing,
+    Or,
+    ReferenceIs,
+    RefersTo,
+    TokenIn,
+    TypeIs,
+)
+from fhir_server.search.links import link_fields, target_fields
+
+ALL_FIELDS = ("*",)
+"""In place of the names of index fields."""
+
+
+def has_joins(tree: Node) -> bool:
+    """Say whether there is a join in the tree."""
+    match tree:
+        case And(children) | Or(children):
+            return any(map(has_joins, children))
+        case Not(child):
+            return has_joins(child)
+        case Chain() | Has() | ListMember():
+            return True
+        case _:
+            return False
+
+
+def fields_of(residual: Node) -> tuple[str, ...]:
+    """Return the index fields by which a residual is settled; ``*`` for all of them."""
+    match residual:
+        case And(children) | Or(children):
+            return merge_fields(*map(fields_of, children))
+        case Not(child):
+            return fields_of(child)
+        case Chain(_, link, targets):
+            return link_fields(link, [kind for kind, _ in targets])
+        case Has(_, _, types, _) | ListMember(_, _, types):
+            return target_fields(types)
+        case TypeIs() | ReferenceIs() | Everything() | Nothing():
+            return ()
+        case _:
+            return ALL_FIELDS
+
+
+def count_keys(tree: Node) -> int:
+    """Return about how many keys the tree asks for."""
+    match tree:
+        case And(children) | Or(children):
+            return sum(map(count_keys, children))
+        case Not(child):
+            return count_keys(child)
+        case TokenIn(keys) | RefersTo(keys):
+            return len(keys)
+        case ReferenceIs(references):
+            return len(references)
+        case _:
+            return 1
+
+
+def merge_fields(*fields: Sequence[str]) -> tuple[str, ...]:
+    """Return each field once; ``*`` stands for all."""
+    merged = tuple(dict.fromkeys(name for each in fields for name in each))
+    return ALL_FIELDS if "*" in merged else merged
+
+
+def hops_of(tree: Node) -> Iterator[tuple[str, int]]:
+    """Yield the name of each of the tree's outermost joins, and how many hops it goes."""
+    match tree:
+        case And(children) | Or(children):
+            for child in children:
+                yield from hops_of(child)
+        case Not(child):
+            yield from hops_of(child)
+        case Chain(name, _, targets):
+            yield name, 1 + max((depth for _, inner in targets for _, depth in hops_of(inner)), default=0)
+        case Has(name, _, _, inner):
+            yield name, 1 + max((depth for _, depth in hops_of(inner)), default=0)
+        case ListMember(name):
+            yield name, 1
