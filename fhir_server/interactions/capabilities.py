@@ -15,7 +15,9 @@ from fhir_server.fhir.json import to_json
 from fhir_server.interactions.operation import operations
 from fhir_server.interactions.request import FhirRequest, FhirResponse
 from fhir_server.interactions.routes import Route
-from fhir_server.search.parameters import supported_parameters
+from fhir_server.search.includes import supported_includes, supported_revincludes
+from fhir_server.search.parameters import SearchParameter, supported_parameters
+from fhir_server.search.stored import stored_parameters
 from fhir_server.settings import Settings
 
 _TYPE_INTERACTIONS = (
@@ -61,11 +63,22 @@ def capabilities(ctx: RequestContext, request: FhirRequest, route: Route) -> Fhi
     if mode not in ("full", "normative", "terminology"):
         text = Text("mode is one of full, normative, terminology", "mode vaut l’un de full, normative, terminology")
         raise Invalid(text)
-    return FhirResponse(200, _serialised(mode, ctx.settings, ctx.base_url), route=route.template)
+    return FhirResponse(200, _serialised(mode, ctx.settings, ctx.base_url, _stored_claims()), route=route.template)
+
+
+def _stored_claims() -> frozenset[tuple[str, str, str]]:
+    """Return what of the statement may change while the server runs; mostly nothing."""
+    return frozenset(
+        (kind, one.code, one.url)
+        for kind, parameters in stored_parameters().by_type.items()
+        for one in parameters.values()
+        if one.refusal is None
+    )
 
 
 @lru_cache(maxsize=8)
-def _serialised(mode: str, settings: Settings, base_url: str) -> bytes:
+def _serialised(mode: str, settings: Settings, base_url: str, stored: frozenset[tuple[str, str, str]]) -> bytes:
+    """``stored`` is what makes one statement differ from another of the same server."""
     if mode == "terminology":
         return to_json(build_terminology_capabilities(base_url))
     types = sorted(resource_types() if mode == "full" else resource_types() & _NORMATIVE)
@@ -141,6 +154,8 @@ def _resource(settings: Settings, kind: str) -> dict[str, Any]:
             "local",
             *(["enforced"] if settings.referential_integrity_write else []),
         ],
+        "searchInclude": supported_includes(kind),
+        "searchRevInclude": supported_revincludes(kind),
         "searchParam": [_parameter(each) for each in supported_parameters(kind)],
         "operation": list(_operations("instance", kind)),
     }
@@ -152,9 +167,23 @@ def _if_any(name: str, values: list[Any]) -> dict[str, Any]:
     return {name: values} if values else {}
 
 
-def _parameter(each: Any) -> dict[str, Any]:
-    declared = {"name": each.code, "definition": each.url, "type": each.type}
+def _parameter(each: SearchParameter) -> dict[str, Any]:
+    declared = {
+        "name": each.code,
+        "definition": each.url,
+        "type": each.type,
+        "documentation": _abilities(each),
+    }
     return {name: value for name, value in declared.items() if value}
+
+
+def _abilities(each: SearchParameter) -> str:
+    """Return the modifiers and prefixes that the parameter takes; a test walks through them."""
+    modifiers = [f":{name}" for name in each.modifiers]
+    if each.type == "reference":
+        modifiers.append(":[type]")
+    said = [("Modifiers", modifiers), ("Prefixes", each.prefixes)]
+    return " ".join(f"{name}: {', '.join(values)}." for name, values in said if values)
 
 
 def _operations(level: str, kind: str | None) -> Iterator[dict[str, Any]]:

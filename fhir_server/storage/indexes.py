@@ -151,4 +151,6 @@ def _create_collection(database: Database[dict[str, Any]], name: str) -> None:
 
 def array_fields(keys: Sequence[tuple[str, int]]) -> int:
     """Return how many of the keys lie in arrays; MongoDB allows one per compound index (error 171)."""
-    return len({field.partition(".")[0] for field, _ in keys} & {"t", "r", "s", "d", "n", "q", "g", "l", "c", "x", "f", "w"})
+    return len(
+        {field.partition(".")[0] for field, _ in keys} & {"t", "r", "s", "d", "n", "q", "g", "l", "c", "x", "f", "w"}
+    )

@@ -212,3 +212,19 @@ def test_attack_25_only_who_may_define_writes_definitions(fhir: Fhir, monkeypatc
     assert fhir.delete(f"SearchParameter/{created['id']}").status == 403
     assert fhir.transact(entry("POST", "SearchParameter", definition(code="other"))).status == 403
     assert search(fhir, "eyes=green").status == 422
+
+
+def test_the_statement_claims_a_parameter_once_its_index_is_complete(served: tuple[Composition, Fhir]) -> None:
+    composition, fhir = served
+
+    def claimed() -> bool:
+        resources = fhir.get("metadata").body["rest"][0]["resource"]
+        of_patients = next(one for one in resources if one["type"] == "Patient")["searchParam"]
+        return any(one["name"] == "eyes" for one in of_patients)
+
+    created = fhir.create(definition())
+    assert not claimed()
+    Worker(composition).run_due()
+    assert claimed()
+    assert fhir.delete(f"SearchParameter/{created['id']}").status == 204
+    assert not claimed()
