@@ -180,6 +180,17 @@ class QuantityIs:
 
 
 @dataclass(frozen=True, slots=True)
+class TextEnds:
+    """The field ``s``, or for long texts ``v``, holds a text that begins with ``start``, a colon last, and ends so.
+
+    No index answers it: it decides among what other leaves have led to.
+    """
+
+    start: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class GroupIs:
     """One entry of ``g`` with this key, or one from it up to below ``until``, keeps all the bounds."""
 
@@ -301,6 +312,7 @@ Leaf = (
     | KeyBetween
     | WordIn
     | TextHolds
+    | TextEnds
     | ExactString
     | DatePresent
     | EntryPresent

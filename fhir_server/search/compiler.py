@@ -38,6 +38,7 @@ from fhir_server.search.ast import (
     ReferenceIs,
     RefersTo,
     Subsumed,
+    TextEnds,
     TextHolds,
     TokenIn,
     TypeIs,
@@ -118,7 +119,7 @@ def to_filter(tree: Node) -> dict[str, Any]:
             return token.to_filter(tree)
         case RefersTo():
             return reference.to_filter(tree)
-        case ExactString():
+        case ExactString() | TextEnds():
             return string.to_filter(tree)
         case KeyBetween() | DatePresent() | EntryPresent():
             return presence.to_filter(tree)

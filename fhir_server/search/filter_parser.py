@@ -9,9 +9,8 @@ Spec: http://hl7.org/fhir/R4/search_filter.html
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Literal
 
 from fhir_server.errors import NotSupported, Text, TooCostly, Value
@@ -83,7 +82,7 @@ class Negated:
 Filter = Test | Joined | Negated
 
 
-def parse_filter(text: str, types: tuple[str, ...], read: Read, now: datetime) -> Node:
+def parse_filter(text: str, types: tuple[str, ...], read: Read) -> Node:
     """Return the tree of a filter on resources of these types; ``read`` reads an ordinary parameter.
 
     Raises ``Value`` with the position of what is not of the grammar, ``NotSupported`` naming an operator that a
@@ -91,7 +90,7 @@ def parse_filter(text: str, types: tuple[str, ...], read: Read, now: datetime) -
     """
     if len(text) > LONGEST_FILTER:
         raise TooCostly(_TOO_LONG)
-    return _Evaluation(read, now).node(read_filter(text), types)
+    return _Evaluation(read).node(read_filter(text), types)
 
 
 def read_filter(text: str) -> Filter:
@@ -198,7 +197,6 @@ class _Reading:
 @dataclass(frozen=True, slots=True)
 class _Evaluation:
     read: Read
-    now: datetime
 
     def node(self, filter: Filter, types: tuple[str, ...]) -> Node:
         match filter:
@@ -228,39 +226,32 @@ class _Evaluation:
     def _test(self, types: tuple[str, ...], name: str, operator: str, value: str) -> Node:
         check_value(value)
         if name.startswith("_has:"):
-            return self._ordinary(types, name, "", value, operator, is_has=True)
+            if operator != "eq":
+                raise _refused(operator, "_has")
+            return self.read(types, name, _protected(value, "token"))
         parameters = _parameters(types, name.partition(":")[0])
         kind = parameters[0].type if parameters else "token"
-        if operator == "pr":
-            if value not in ("true", "false"):
-                raise Value(_BOOLEAN)
-            return self.read(types, f"{name}:missing", "false" if value == "true" else "true")
-        if operator in _MODIFIERS:
-            return self.read(types, f"{name}:{_MODIFIERS[operator]}", _protected(value, kind))
-        if operator in _PREFIXES and kind in ("number", "date", "quantity"):
-            return self.read(types, name, operator + _protected(value, kind))
-        if kind in _PLAIN.get(operator, ()):
-            return self.read(types, name, _protected(value, kind))
-        special = {
-            ("po", "date"): self._overlapping,
-            ("eq", "string"): _equal_string,
-            ("ne", "string"): _other_string,
-            ("ne", "token"): _other_token,
-        }.get((operator, kind))
+        ordinary = _ordinary(kind, operator, value)
+        if ordinary is not None:
+            return self.read(types, name + ordinary[0], ordinary[1])
+        special = _SPECIAL.get((operator, kind))
         if special is None or not parameters or parameters[0].in_document:
             raise _refused(operator, kind)
         self.read(types, name, _protected(value, kind))  # what an ordinary parameter would refuse is refused here
         return build_or(special(one, value) for one in parameters)
 
-    def _ordinary(
-        self, types: tuple[str, ...], name: str, prefix: str, value: str, operator: str, *, is_has: bool
-    ) -> Node:
-        if is_has and operator != "eq":
-            raise _refused(operator, "_has")
-        return self.read(types, name, prefix + _protected(value, "token"))
 
-    def _overlapping(self, parameter: SearchParameter, value: str) -> Node:
-        return date.overlapping(parameter, value)
+def _ordinary(kind: str, operator: str, value: str) -> tuple[str, str] | None:
+    """Return the modifier and the value by which an ordinary parameter asks the same; None where it cannot."""
+    if operator == "pr":
+        if value not in ("true", "false"):
+            raise Value(_BOOLEAN)
+        return ":missing", "false" if value == "true" else "true"
+    if operator in _MODIFIERS:
+        return f":{_MODIFIERS[operator]}", _protected(value, kind)
+    if operator in _PREFIXES and kind in ("number", "date", "quantity"):
+        return "", operator + _protected(value, kind)
+    return ("", _protected(value, kind)) if kind in _PLAIN.get(operator, ()) else None
 
 
 def _parameters(types: tuple[str, ...], code: str) -> tuple[SearchParameter, ...]:
@@ -313,6 +304,16 @@ def _other_token(parameter: SearchParameter, value: str) -> Node:
             return _other_token(parameter, code)
         case _:
             raise Value(_NE_FORM)
+
+
+_SPECIAL: Mapping[tuple[str, str], Callable[[SearchParameter, str], Node]] = {
+    ("po", "date"): date.overlapping,
+    ("eq", "string"): _equal_string,
+    ("ne", "string"): _other_string,
+    ("ew", "string"): string.ends_with,
+    ("ne", "token"): _other_token,
+}
+"""What no ordinary parameter can ask."""
 
 
 def _between(start: str, same: str, end: str, field: Literal["t", "s"]) -> Node:

@@ -34,6 +34,7 @@ from fhir_server.search.ast import (
     ReferenceIs,
     RefersTo,
     Subsumed,
+    TextEnds,
     TextHolds,
     TokenIn,
     TypeIs,
@@ -72,7 +73,7 @@ def matches(tree: Node, document: Mapping[str, Any]) -> bool:
             return token.matches(tree, document)
         case RefersTo():
             return reference.matches(tree, document)
-        case ExactString():
+        case ExactString() | TextEnds():
             return string.matches(tree, document)
         case KeyBetween() | DatePresent() | EntryPresent():
             return presence.matches(tree, document)

@@ -202,7 +202,7 @@ def _condition(name: str, value: str, reading: _Reading) -> Node:
         return parse_join(name, value, reading.types, _reader(reading))
     code, modifier = _split_name(name)
     if name == "_filter":
-        return parse_filter(value, reading.types, _reader(reading), reading.now)
+        return parse_filter(value, reading.types, _reader(reading))
     values = split_escaped(value, ",")
     if len(values) > MAX_VALUES:
         raise TooCostly(Text(f"More than {MAX_VALUES} values.", f"Plus de {MAX_VALUES} valeurs."))

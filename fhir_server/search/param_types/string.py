@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from fhir_server.errors import NotSupported, Text, Value
-from fhir_server.search.ast import ExactString, KeyBetween, Node, TextHolds, build_and, build_or
+from fhir_server.search.ast import ExactString, KeyBetween, Node, TextEnds, TextHolds, build_and, build_or
 from fhir_server.search.entries import Entries, Extract, bounded
 from fhir_server.search.parameters import SearchParameter
 from fhir_server.search.values import unescape
@@ -59,7 +59,7 @@ def build_extractor(parameter: SearchParameter) -> Extract:
             entries.s[start + normalised[:LONGEST_TEXT]] = None
             entries.e[bounded(start + text)] = None
             entries.contained[normalised] = None
-            if len(normalised) > LONGEST_TEXT:
+            if len(normalised) >= LONGEST_TEXT:
                 entries.v[start + normalised[:LONGEST_VALUE]] = None
 
     return extract
@@ -99,14 +99,34 @@ def parse(parameter: SearchParameter, modifier: str | None, value: str) -> Node:
             raise NotSupported(Text(f"the modifier :{modifier}", f"le modificateur :{modifier}"))
 
 
-def to_filter(leaf: ExactString) -> dict[str, Any]:
+def ends_with(parameter: SearchParameter, value: str) -> Node:
+    """Return the condition that a value ends with the text; every value of the parameter is looked at."""
+    normalised, start = normalise(value), f"{parameter.key}:"
+    if not normalised:
+        raise Value(_NOTHING_LEFT)
+    return build_and([KeyBetween("s", start, f"{start[:-1]};"), TextEnds(start, normalised)])
+
+
+def to_filter(leaf: ExactString | TextEnds) -> dict[str, Any]:
     """Return the leaf as a MongoDB filter; ``presence`` does the ranges."""
-    return {"s": leaf.normalised, "e": leaf.exact}
+    match leaf:
+        case ExactString(normalised, exact):
+            return {"s": normalised, "e": exact}
+        case TextEnds(start, text):
+            tests = [_ends("$s", start, text, "$lt"), _ends("$v", start, text, "$gte")]
+            return {"$expr": {"$or": tests}}
 
 
-def matches(leaf: ExactString, document: Mapping[str, Any]) -> bool:
-    """Say whether the index document has the very string."""
-    return leaf.normalised in document.get("s", ()) and leaf.exact in document.get("e", ())
+def matches(leaf: ExactString | TextEnds, document: Mapping[str, Any]) -> bool:
+    """Say whether the index document has the very string, or one that ends so."""
+    match leaf:
+        case ExactString(normalised, exact):
+            return normalised in document.get("s", ()) and exact in document.get("e", ())
+        case TextEnds(start, text):
+            longest = len(start) + LONGEST_TEXT
+            whole = [one for one in document.get("s", ()) if len(one) < longest]
+            whole += [one for one in document.get("v", ()) if len(one) >= longest]
+            return any(one.startswith(start) and one.endswith(text, len(start)) for one in whole)
 
 
 def normalise(text: str) -> str:
@@ -127,6 +147,20 @@ def _contains(parameter: SearchParameter, normalised: str) -> Node:
     # A whole fragment is a key; a shorter text is the beginning of keys.
     end = key + ("\0" if len(normalised) >= FRAGMENT else _END)
     return build_and([build_or([KeyBetween("f", key, end), KeyBetween("f", any_long, f"{any_long}\0")]), holds])
+
+
+def _ends(field: str, start: str, text: str, length: str) -> dict[str, Any]:
+    """Return MongoDB's words for "a text of the field, whole there by its length, ends so"."""
+    this: dict[str, Any] = {"$strLenCP": "$$this"}
+    at = {"$subtract": [this, len(text)]}
+    place = {"$indexOfCP": ["$$this", {"$literal": text}, {"$max": [at, len(start)]}]}
+    tests = [
+        {"$gte": ["$$this", {"$literal": start}]},
+        {"$lt": ["$$this", {"$literal": f"{start[:-1]};"}]},
+        {length: [this, len(start) + LONGEST_TEXT]},
+        {"$eq": [place, at]},
+    ]
+    return {"$anyElementTrue": [{"$map": {"input": {"$ifNull": [field, []]}, "in": {"$and": tests}}}]}
 
 
 def _kept(character: str) -> str:
