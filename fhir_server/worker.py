@@ -50,6 +50,10 @@ class Worker:
             return self.run_due() > 0
         except StoreUnavailable:
             return False
+        except Exception as error:
+            # What cannot be done now is tried again at the next turn; a loop that ends would be noticed by nobody.
+            self._composition.log.failure("jobs", error)
+            return False
 
     def _do(self, job: Job, jobs: Jobs, tell: Callable[[Progress], None]) -> None:
         store = self._composition.store()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from fhir_server.commands.conformance import stale_files
 from fhir_server.packaged import packaged_folder
 from fhir_server.settings import Settings
 
@@ -63,3 +64,7 @@ def test_both_locks_agree_on_what_runs(root: Path) -> None:
         return set(re.findall(r"^\S+==\S+", (root / lock).read_text(encoding="utf-8"), re.MULTILINE))
 
     assert versions("requirements.lock") <= versions("requirements-dev.lock")
+
+
+def test_what_the_server_says_of_itself_is_not_stale(root: Path) -> None:
+    assert stale_files(root / "conformance") == []

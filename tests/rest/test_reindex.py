@@ -4,6 +4,9 @@ import signal
 import subprocess
 import sys
 import threading
+import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable
 from typing import Any
 
@@ -22,7 +25,8 @@ from fhir_server.search.stored import NONE_STORED, stored_parameters_in_force
 from fhir_server.storage.mongo import MongoStore
 from fhir_server.storage.store import Change, OutdatedIndex, Plan, Query
 from fhir_server.worker import Worker
-from tests.rest.fhir import Fhir, patient
+from tests.rest.fhir import FHIR_JSON, Fhir, patient
+from tests.rest.server import Server
 from tests.rest.test_search_parameters import definition, with_eyes
 
 COUNT = 1_500
@@ -254,3 +258,32 @@ def test_jobs_of_a_kind_run_one_at_a_time(composition: Composition) -> None:
     assert jobs.finish(first, {})
     assert not jobs.finish(first, {})
     assert jobs.claim(["test"]) is not None
+
+
+def test_a_running_server_indexes_by_itself_and_beside_the_command(server: Server) -> None:
+    def send(method: str, path: str, body: Any = None) -> tuple[int, Any]:
+        request = urllib.request.Request(f"{server.url}/fhir/{path}", method=method, headers={"Accept": FHIR_JSON})
+        if body is not None:
+            request.data = to_json(body)
+            request.add_header("Content-Type", FHIR_JSON)
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                return answer.status, answer.read()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read()
+
+    assert send("PUT", "Patient/eyed", with_eyes("green", id="eyed"))[0] == 201
+    assert send("PUT", "SearchParameter/eyes", definition(id="eyes"))[0] == 201
+    until, waited = time.monotonic() + 20, threading.Event()
+    # Connections go to either worker: none may say that there is no such parameter.
+    while (status := send("GET", "Patient?eyes=green")[0]) == 422 and time.monotonic() < until:
+        waited.wait(0.1)
+    assert status == 200
+    assert {send("GET", "Patient?eyes=green")[0] for _ in range(10)} == {200}
+    done = CliRunner().invoke(main, ["reindex", "Patient", "--data", str(server.data)])
+    assert done.exit_code == 0, done.output
+    assert "0 indexed anew, 0 failures." in done.output
+    assert send("DELETE", "SearchParameter/eyes")[0] == 204
+    assert {send("GET", "Patient?eyes=green")[0] for _ in range(10)} == {400}
+    assert send("DELETE", "Patient/eyed")[0] == 204
