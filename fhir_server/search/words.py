@@ -8,13 +8,9 @@ The expressions below are ours and linear; no text of a caller ever becomes one.
 
 import re
 import unicodedata
-from functools import lru_cache
 
 LONGEST_WORD = 64
 """Characters of a word that count."""
-
-_CACHED = 120
-"""Characters of the longest text whose words are kept: displays and units come again and again, narratives do not."""
 
 _HEX = "[0-9a-f]"
 _UUID = f"{_HEX}{{8}}-{_HEX}{{4}}-{_HEX}{{4}}-{_HEX}{{4}}-{_HEX}{{12}}"
@@ -31,20 +27,6 @@ STOP_WORDS = frozenset(f"{_ENGLISH} {_FRENCH}".split(" "))
 
 def words_of(text: str) -> tuple[str, ...]:
     """Return the words of a text in order, stop words and plurals as they are."""
-    return _cached(text) if len(text) <= _CACHED else _words(text)
-
-
-def singular(word: str) -> str:
-    """Return the word as the index has it: a long one without its last ``s`` or ``x``."""
-    return word[:-1] if len(word) > 3 and word[-1] in "sx" and word[-2] != "s" else word
-
-
-def indexed_words(words: tuple[str, ...]) -> dict[str, None]:
-    """Return the distinct words as the index has them, stop words left out."""
-    return {singular(word): None for word in words if word not in STOP_WORDS}
-
-
-def _words(text: str) -> tuple[str, ...]:
     lower = text.lower()
     if lower.isascii():
         found = _ASCII_WORD.findall(lower)
@@ -56,4 +38,11 @@ def _words(text: str) -> tuple[str, ...]:
     return tuple(found)
 
 
-_cached = lru_cache(maxsize=4_096)(_words)
+def singular(word: str) -> str:
+    """Return the word as the index has it: a long one without its last ``s`` or ``x``."""
+    return word[:-1] if len(word) > 3 and word[-1] in "sx" and word[-2] != "s" else word
+
+
+def indexed_words(words: tuple[str, ...]) -> dict[str, None]:
+    """Return the distinct words as the index has them, stop words left out."""
+    return {singular(word): None for word in words if word not in STOP_WORDS}

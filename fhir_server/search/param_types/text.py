@@ -16,6 +16,7 @@ import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from html import unescape as unescape_entities
+from itertools import islice
 from typing import Any
 
 from fhir_server.errors import Text, TooCostly, Value
@@ -79,23 +80,22 @@ def to_fields(resource: Mapping[str, Any]) -> tuple[dict[str, None], list[str]]:
     resource_type = resource["resourceType"]
     texts: list[str] = []
     _collect(resource, texts)
-    keys: dict[str, None] = {}
-    lines: list[str] = []
+    words: dict[str, None] = {}
+    lines: dict[str, None] = {}
     for text in texts:
-        found, line = (_analysed if len(text) <= _CACHED else _analyse)(resource_type, text)
-        keys.update(found)
-        lines.append(line)
-    if len(keys) > MOST_WORDS:
-        keys = dict.fromkeys(list(keys)[:MOST_WORDS])
-    kept = [_entry("_content", "".join(dict.fromkeys(lines)))]
+        found, line = (_analysed if len(text) <= _CACHED else _analyse)(text)
+        words.update(found)
+        lines[line] = None
+    keys = {f"{resource_type}{CONTENT}{word}": None for word in islice(words, MOST_WORDS)}
+    kept = [_entry("_content", "".join(lines))]
     narrative = resource.get("text")
     div = narrative.get("div") if isinstance(narrative, Mapping) else None
     if isinstance(div, str):
-        words = words_of(plain_text(div))
+        told = words_of(plain_text(div))
         start = f"{resource_type}{NARRATIVE}"
         keys[start] = None
-        keys.update([(start + word, None) for word in list(indexed_words(words))[:MOST_WORDS]])
-        kept.append(_entry("_text", f" {' '.join(words)} "))
+        keys.update([(start + word, None) for word in islice(indexed_words(told), MOST_WORDS)])
+        kept.append(_entry("_text", f" {' '.join(told)} "))
     return keys, kept
 
 
@@ -153,7 +153,7 @@ def plain_text(markup: str) -> str:
 
 def line_of(text: str) -> str:
     """Return a text as ``v`` has it, each word between spaces: `` body mass index |``."""
-    return _analysed("", text)[1] if len(text) <= _CACHED else _analyse("", text)[1]
+    return (_analysed if len(text) <= _CACHED else _analyse)(text)[1]
 
 
 def holds_beginnings(resource_type: str, start: str, text: str) -> Node:
@@ -275,16 +275,16 @@ def _collect(value: Mapping[str, Any], found: list[str]) -> None:
                     _collect(one, found)
 
 
-def _analyse(resource_type: str, text: str) -> tuple[dict[str, None], str]:
-    """Return the keys of one text and its line for ``v``; nothing for a url or a date."""
+def _analyse(text: str) -> tuple[Mapping[str, None], str]:
+    """Return the words of one text for the index and its line for ``v``; nothing for a url or a date."""
     if text.startswith(("http://", "https://", "urn:")) or _DATE.fullmatch(text):
         return {}, ""
     words = words_of(text)
-    start = f"{resource_type}{CONTENT}"
-    return {start + word: None for word in indexed_words(words)}, f" {' '.join(words)} |" if words else ""
+    return indexed_words(words), f" {' '.join(words)} |" if words else ""
 
 
 _analysed = lru_cache(maxsize=4_096)(_analyse)
+"""For short texts: displays, units and codes come again and again, narratives do not."""
 
 
 def _entry(code: str, text: str) -> str:
