@@ -6,6 +6,7 @@ Spec: http://hl7.org/fhir/R4/search.html, http://hl7.org/fhir/R4/http.html#searc
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from typing import Any
 
 from fhir_server.context import RequestContext
 from fhir_server.errors import Invalid, NotFound, Text
@@ -137,19 +138,20 @@ def _count_alone(ctx: RequestContext, route: Route, path: str, found: Search, tr
 def _find_page(ctx: RequestContext, found: Search, tree: PlannedSearch, keyset: Keyset | None) -> _Page:
     count = found.count or ctx.settings.default_count
     documents = tree.page(found, keyset, count)
-    more, documents = len(documents) > count, documents[:count]
+    beyond, documents = documents[count:], documents[:count]
     backward = keyset is not None and keyset.backward
     if backward:
         documents.reverse()
     if not documents:
         return _empty_page(keyset)
-    has_previous = more if backward else keyset is not None
-    has_next = True if backward else more
+    come_from = None if keyset is None else keyset.values
+    go_on_to = _keyset_of(found, beyond[0]).values if beyond else None
+    before, after = (go_on_to, come_from) if backward else (come_from, go_on_to)
     return _Page(
         documents,
-        _keyset(found, documents[0], backward=True) if has_previous else None,
-        _keyset(found, documents[-1], backward=False) if has_next else None,
-        whole=keyset is None and not more,
+        _edge(_keyset_of(found, documents[0], backward=True), before),
+        _edge(_keyset_of(found, documents[-1]), after),
+        whole=keyset is None and not beyond,
     )
 
 
@@ -161,8 +163,13 @@ def _empty_page(keyset: Keyset | None) -> _Page:
     return _Page([], None if keyset.backward else back, back if keyset.backward else None, whole=False)
 
 
-def _keyset(found: Search, document: Document, *, backward: bool) -> Keyset:
+def _keyset_of(found: Search, document: Document, *, backward: bool = False) -> Keyset:
     return keyset_of(found, document.reference, document.updated, document.index, backward)
+
+
+def _edge(keyset: Keyset, neighbour: tuple[Any, ...] | None) -> Keyset | None:
+    """Return where the page on that side begins, none if nothing is there; ``neighbour`` is the next entry's place."""
+    return None if neighbour is None else replace(keyset, tied=keyset.values[:1] == neighbour[:1])
 
 
 def _total(ctx: RequestContext, found: Search, tree: PlannedSearch, page: _Page) -> int | None:

@@ -83,6 +83,8 @@ class Keyset:
     backward: bool = False
     inclusive: bool = False
     """The entry itself belongs to the page: a link back from a page on which nothing was left."""
+    tied: bool = False
+    """The next entry was equal in the first key: what is equal is asked for by itself, however many there are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,7 +310,7 @@ def _segments(keys: tuple[SortKey, ...], after: Keyset | None) -> list[tuple[Map
     backward = after is not None and after.backward
     sort: SortKeys = tuple((key.field, -key.direction if backward else key.direction) for key in keys)
     if keys[0].field != "ds":
-        return [({} if after is None else _beyond(sort, after), sort)]
+        return [({}, sort)] if after is None else _after(sort, after)
     present: tuple[Mapping[str, Any], SortKeys] = ({"ds": {"$gte": FIRST}}, sort)
     if after is None:
         return [({}, sort)] if keys[0].direction < 0 else [present, ({"ds": None}, sort)]
@@ -316,13 +318,23 @@ def _segments(keys: tuple[SortKey, ...], after: Keyset | None) -> list[tuple[Map
         tie, direction = sort[1]
         absent = ({"ds": None, tie: {_operator(direction, or_equal=after.inclusive): after.values[1]}}, sort)
         return [absent, present] if backward else [absent]
-    beyond = _beyond(sort, after)
+    *equal, (beyond, _) = _after(sort, after)
     if backward:
-        return [(beyond, sort)]
+        return [*equal, (beyond, sort)]
     if keys[0].direction < 0:
         # "Not above" takes the documents without a date along, which follow.
-        return [({**beyond, "ds": {"$not": {"$gt": after.values[0]}}}, sort)]
-    return [(beyond, sort), ({"ds": None}, sort)]
+        above = {"$gte" if equal else "$gt": after.values[0]}
+        return [*equal, ({**beyond, "ds": {"$not": above}}, sort)]
+    return [*equal, (beyond, sort), ({"ds": None}, sort)]
+
+
+def _after(sort: SortKeys, after: Keyset) -> list[tuple[Mapping[str, Any], SortKeys]]:
+    """Return the stretches that follow the keyset: with a tie, what is equal in the first key before what is beyond."""
+    if not after.tied or len(sort) == 1:
+        return [(_beyond(sort, after), sort)]
+    (name, direction), (tie, tie_direction) = sort
+    equal = {name: after.values[0], tie: {_operator(tie_direction, or_equal=after.inclusive): after.values[1]}}
+    return [(equal, sort), ({name: {_operator(direction, or_equal=False): after.values[0]}}, sort)]
 
 
 def _beyond(sort: SortKeys, after: Keyset) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from fhir_server.search.compiler import Keyset
 PAGE_PARAMETER = "_page"
 """The query parameter that a page link consists of."""
 
-_VERSION = b"2"
+_VERSION = b"3"
 _NONCE = 12
 _LONGEST_TOKEN = 400_000
 _UNUSABLE = Text(
@@ -146,13 +146,18 @@ def _from_bytes(content: bytes) -> PageState:
     return PageState(
         path=path,
         parameters=tuple((name, value) for name, value in parameters),
-        keyset=None if keyset is None else Keyset(tuple(_from_json(one) for one in keyset[2]), keyset[0], keyset[1]),
+        keyset=None if keyset is None else _keyset_from_json(keyset),
         expires=_moment(expires),
     )
 
 
 def _keyset_to_json(keyset: Keyset) -> list[Any]:
-    return [keyset.backward, keyset.inclusive, [_to_json(one) for one in keyset.values]]
+    return [keyset.backward, keyset.inclusive, keyset.tied, [_to_json(one) for one in keyset.values]]
+
+
+def _keyset_from_json(content: list[Any]) -> Keyset:
+    backward, inclusive, tied, values = content
+    return Keyset(tuple(_from_json(one) for one in values), backward, inclusive, tied)
 
 
 def _to_json(value: Any) -> Any:

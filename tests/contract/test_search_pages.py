@@ -102,6 +102,34 @@ def test_pages_hold_every_match_once_and_in_order_both_ways(filled: MongoStore, 
     assert [one.reference for one in backward] == [one.reference for one in forward[-2::-1]]
 
 
+@pytest.mark.parametrize("sort", ["", "date", "-date", "_lastUpdated", "-_lastUpdated"])
+def test_ties_are_asked_for_by_themselves_and_found_all_the_same(filled: MongoStore, sort: str) -> None:
+    asked = search(*((("_sort", sort),) if sort else ()))
+    forward = list(itertools.chain(*walk(filled, asked, 50)))
+    for place, document in enumerate(forward):
+        values = keyset_of(asked, document.reference, document.updated, document.index).values
+        for inclusive in (False, True):
+            after = find(filled, to_query(asked, Keyset(values, False, inclusive, tied=True), 50), asked)
+            assert [one.reference for one in after] == [one.reference for one in forward[place + 1 - inclusive :]]
+            before = find(filled, to_query(asked, Keyset(values, True, inclusive, tied=True), 50), asked)
+            expected = [one.reference for one in forward[: place + inclusive]]
+            assert [one.reference for one in before] == expected[::-1]
+
+
+def test_a_page_among_many_equal_dates_examines_what_it_returns(store: MongoStore) -> None:
+    resources = [{**observation(1), "id": f"o{number:04}"} for number in range(600)]
+    changes = [Change(f"Observation/{one['id']}", 0, 1, "PUT", START, to_json(one), to_index(one)) for one in resources]
+    store.commit(Plan(tuple(changes)))
+    asked = search(("code", "c1"))
+    first = find(store, to_query(asked, None, 500), asked)[499]
+    values = keyset_of(asked, first.reference, first.updated, first.index).values
+    query = to_query(asked, Keyset(values, tied=True), 20)
+    cursor = store.connection.database["resources"].find(query.filter).sort(list(query.sort)).limit(query.limit)
+    statistics = cursor.hint(query.hint or "").explain()["executionStats"]
+    assert statistics["nReturned"] == 21
+    assert statistics["totalDocsExamined"] <= 22
+
+
 def test_a_deleted_resource_is_in_no_search(store: MongoStore) -> None:
     fill(store)
     store.commit(Plan((Change("Observation/o001", 1, 2, "DELETE", START, None, {}),)))

@@ -26,7 +26,7 @@ NAMES = ("Adam", "adam", "Émile", "emil", "Zoe", "zz top", "Ö")
 FOLDED = {"Émile": "emile", "Ö": "o"}
 DAYS = ("2019", "2019-12", "2020-01-01", "2020-01-02", "2021-05")
 STARTS = {"2019": "2019-01-01", "2019-12": "2019-12-01", "2021-05": "2021-05-01"}
-UNITS = {"s": 1}
+UNITS = {"s": 1, "min": 60, "h": 3600}
 Values = Callable[[dict[str, Any]], list[Any]]
 
 
