@@ -288,7 +288,9 @@ def _parts_for(resource_type: str, definition: Mapping[str, Any]) -> tuple[str, 
 def _components(definition: Mapping[str, Any], parts: tuple[str, ...]) -> tuple[Component, ...]:
     """Return the components of a composite, () if one of them is unknown or is not plain steps from the element."""
     declared = definition.get("component", ()) if definition["type"] == "composite" else ()
-    owners = [_by_url().get(one["definition"].partition("|")[0]) for one in declared]
+    stored = stored_parameters().definitions
+    urls = [one["definition"].partition("|")[0] for one in declared]
+    owners = [_by_url().get(url) or stored.get(url) for url in urls]
     found = []
     for own, one in zip(owners, declared, strict=True):
         expression = one.get("expression", "").strip()

@@ -49,6 +49,34 @@ def test_an_account_names_parameters_indexes_and_figures(fhir: Fhir) -> None:
     assert "‹text›" in str(figures["shape"])
 
 
+def test_joins_includes_and_totals_are_steps_too(fhir_with: Callable[..., Fhir]) -> None:
+    fhir = fhir_with(search_join_keys=1)
+    for family in ("Dupont", "Dupond", "Durand"):
+        subject = fhir.create(patient(name=[{"family": family}]))
+        fhir.create(observation(f"Patient/{subject['id']}"))
+
+    def steps(query: str) -> set[str]:
+        reply = fhir.get(f"{query}&__explain=true")
+        assert reply.status == 200, reply.content
+        found = [one["part"] for one in reply.body["parameter"] if one["name"] == "step"]
+        return {part[0]["valueString"] for part in found}
+
+    assert steps("Observation?subject:Patient.name=du&_include=Observation:subject") >= {"find"}
+    assert steps("Patient?_has:Observation:subject:status=final") >= {"find", "find each"}
+    assert "estimate" in steps("Observation?_total=estimate&_count=1")
+    assert "count" in steps("Observation?_total=accurate&_count=1")
+    assert "walk" in steps("Patient?_has:Observation:subject:status=final&_summary=count")
+
+
+def test_a_page_link_can_be_explained(fhir: Fhir) -> None:
+    for _ in range(3):
+        fhir.create(patient())
+    following = fhir.get("Patient?_count=1").link("next")
+    assert following is not None
+    reply = fhir.get(f"{following}&__explain=true")
+    assert [one["name"] for one in reply.body["parameter"]] == ["milliseconds", "step"]
+
+
 def test_a_wrong_search_is_refused_as_ever(fhir: Fhir) -> None:
     assert fhir.get("Patient?nothing=1&__explain=true").status == 400
     assert fhir.get("Patient?__explain=perhaps").status == 400

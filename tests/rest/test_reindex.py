@@ -248,6 +248,42 @@ def test_a_job_that_keeps_failing_is_tried_five_times(composition: Composition) 
     assert (last.state, last.attempts, last.problem) == ("failed", 5, "Trouble")
 
 
+def test_a_worker_survives_what_its_jobs_do(composition: Composition, fhir: Fhir) -> None:
+    fhir.create(patient())
+    jobs = Jobs(composition.store().records)
+    broken = jobs.enqueue(build_job(REINDEX, {"types": None}, current_time()))
+    worker = Worker(composition)
+    thread = threading.Thread(target=worker.run)
+    thread.start()
+    until, waited = time.monotonic() + 20, threading.Event()
+    while (job := jobs.get(broken)) is not None and job.problem == "" and time.monotonic() < until:
+        waited.wait(0.05)
+    assert job is not None
+    assert (job.state, job.problem) == ("queued", "TypeError")
+    good = jobs.enqueue(build_job(REINDEX, {"types": ["Patient"]}, current_time()))
+    while (job := jobs.get(good)) is not None and job.state != "finished" and time.monotonic() < until:
+        waited.wait(0.05)
+    worker.stop()
+    thread.join()
+    assert job is not None
+    assert job.state == "finished"
+
+
+def test_a_worker_that_is_told_to_stop_gives_its_job_back(composition: Composition) -> None:
+    fill(composition.store(), 250)
+    jobs = Jobs(composition.store().records)
+    id = jobs.enqueue(build_job(REINDEX, {"types": ["Patient"]}, current_time()))
+    worker = Worker(composition)
+    worker.run_due(lambda progress: worker.stop())
+    job = jobs.get(id)
+    assert job is not None
+    assert (job.state, Progress.of(job).done, job.attempts) == ("queued", 100, 0)
+    Worker(composition).run_due()
+    finished = jobs.get(id)
+    assert finished is not None
+    assert Progress.of(finished).done == 250
+
+
 def test_jobs_of_a_kind_run_one_at_a_time(composition: Composition) -> None:
     jobs = Jobs(composition.store().records)
     for _ in range(2):

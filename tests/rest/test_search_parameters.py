@@ -150,14 +150,20 @@ def test_a_parameter_of_every_type_is_one_of_each(served: tuple[Composition, Fhi
         ({"expression": "Patient.nothing"}, "SearchParameter.expression"),
         ({"expression": "Observation.code"}, "SearchParameter.expression"),
         ({"expression": "Patient.name["}, "SearchParameter.expression"),
+        ({"expression": None}, "SearchParameter.expression"),
         ({"url": "http://hl7.org/fhir/SearchParameter/individual-gender"}, "SearchParameter.url"),
         ({"type": "composite"}, "SearchParameter.component"),
     ],
 )
 def test_a_definition_that_cannot_be_is_refused(fhir: Fhir, change: dict[str, Any], where: str) -> None:
-    reply = fhir.post("SearchParameter", definition(**change))
+    reply = fhir.post("SearchParameter", {k: v for k, v in definition(**change).items() if v is not None})
     assert reply.status == 422, reply.content
     assert where in [place for issue in reply.issues for place in issue["expression"]]
+
+
+def test_a_base_that_is_no_type_is_refused(fhir: Fhir) -> None:
+    reply = fhir.post("SearchParameter", definition(base=["Nobody"]))
+    assert reply.issues[0]["expression"] == ["SearchParameter.base[0]"]
 
 
 @pytest.mark.parametrize(
@@ -188,6 +194,33 @@ def test_a_code_is_taken_once_even_by_two_who_come_together(fhir: Fhir) -> None:
     with ThreadPoolExecutor(2) as pool:
         replies = list(pool.map(lambda n: fhir.post("SearchParameter", definition(url=f"http://x.org/{n}")), range(2)))
     assert sorted(reply.status for reply in replies) == [201, 422]
+
+
+def test_a_composite_of_stored_and_published_parameters(served: tuple[Composition, Fhir]) -> None:
+    composition, fhir = served
+    fhir.create(with_eyes("green", gender="female"))
+    fhir.create(with_eyes("brown", gender="male"))
+    eyes = "http://example.org/SearchParameter/eyes"
+    given = {
+        "url": "http://example.org/SearchParameter/sex-and-state",
+        "code": "sex-and-state",
+        "type": "composite",
+        "expression": "Patient",
+        "component": [
+            {"definition": "http://hl7.org/fhir/SearchParameter/individual-gender", "expression": "gender"},
+            {"definition": eyes, "expression": "maritalStatus"},
+        ],
+    }
+    unknown = fhir.post("SearchParameter", definition(**given))
+    assert unknown.status == 422
+    assert unknown.issues[0]["expression"] == ["SearchParameter.component[1].definition"]
+    fhir.create(definition())
+    assert fhir.post("SearchParameter", definition(**given)).status == 201
+    Worker(composition).run_due()
+    assert search(fhir, "sex-and-state=female$x").status == 200
+    nested = [{"definition": given["url"], "expression": "gender"}] * 2
+    refused = fhir.post("SearchParameter", definition(**{**given, "url": "http://x", "code": "y", "component": nested}))
+    assert refused.status == 422
 
 
 def test_a_draft_and_a_repetition_of_r4_have_no_effect(fhir: Fhir) -> None:
