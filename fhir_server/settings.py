@@ -193,7 +193,9 @@ class Settings:
     )
     search_join_depth: int = setting("8", parse_positive, "Most hops of one chain or `_has`.")
     search_budget: int = setting(
-        "100000", parse_positive, "Resources that one search may examine for its chains, `_has` and `_list`."
+        "100000",
+        parse_positive,
+        "Resources that one search may examine for chains, `_has`, `_list` and orders without an index.",
     )
     explain: bool = setting("true", parse_bool, "Answer searches with `__explain=true` by how they are run.")
     language: Language = setting("en", one_of(Language), "Language of messages when the caller asks for none.")
