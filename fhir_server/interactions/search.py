@@ -99,7 +99,8 @@ def _searched_type(route: Route) -> str | None:
         raise NotFound(text)
     if route.name == "*":
         return None
-    if not is_resource_type(route.name or "") or not members.get(route.name or ""):
+    itself = route.name == route.resource_type
+    if not is_resource_type(route.name or "") or not (itself or members.get(route.name or "")):
         raise NotFound(
             Text(
                 f"The compartment {route.resource_type} holds no such resource type",

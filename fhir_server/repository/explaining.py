@@ -65,10 +65,10 @@ class ListeningStore:
         self._note("include", (query,), began, len(current) + len(versions))
         return current, versions
 
-    def iterate(self, query: Query) -> Iterator[Document]:
+    def iterate(self, query: Query, *, timed: bool = False) -> Iterator[Document]:
         """As ``Store.iterate``."""
         began, count = perf_counter(), 0
-        for document in self.store.iterate(query):
+        for document in self.store.iterate(query, timed=timed):
             count += 1
             yield document
         self._note("walk", (query,), began, count)

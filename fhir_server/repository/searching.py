@@ -47,7 +47,7 @@ class StoreLookup:
 
     def walk(self, tree: Node, fields: Sequence[str]) -> Iterator[list[IndexDocument]]:
         """Yield all documents in batches, in no order. One round trip for each."""
-        found = (to_index_document(one) for one in self.store.iterate(_bare(tree, fields, 0)))
+        found = (to_index_document(one) for one in self.store.iterate(_bare(tree, fields, 0), timed=True))
         while batch := list(islice(found, _LARGEST_BATCH)):
             yield batch
 

@@ -44,7 +44,7 @@ IndexDocument = Mapping[str, Any]
 _PATIENCE = 2
 """How many candidates for each key that may be looked up are walked before an inner side counts as too large."""
 
-_OUTERMOST = 10
+_OUTERMOST = 50
 """How many times as many keys may be asked for where they are asked for once."""
 
 

@@ -225,8 +225,8 @@ class MongoStore:
         )
         return {group["_id"]: group["n"] for group in sorted(found, key=lambda group: str(group["_id"]))}
 
-    def iterate(self, query: Query) -> Iterator[Document]:
-        """Yield documents in order, in batches; for jobs and exports, not for request paths."""
+    def iterate(self, query: Query, *, timed: bool = False) -> Iterator[Document]:
+        """Yield documents in order, in batches; on a request's path ``timed``: the time of one read holds for all."""
         command = commands.to_find(query, 0)
         index = query.with_index or bool(query.index_fields)
         collection = self.connection.database["resources"].with_options(read_concern=ReadConcern("majority"))
@@ -238,6 +238,7 @@ class MongoStore:
                 limit=query.limit,
                 hint=query.hint,
                 batch_size=500,
+                max_time_ms=self._milliseconds if timed else None,
             )
             with cursor:
                 for found in cursor:

@@ -199,8 +199,8 @@ class Store(Protocol):
     def counts(self) -> dict[str, int]:
         """Return the number of current resources by type."""
 
-    def iterate(self, query: Query) -> Iterator[Document]:
-        """Yield documents in order, in batches; for jobs and exports, not for request paths."""
+    def iterate(self, query: Query, *, timed: bool = False) -> Iterator[Document]:
+        """Yield documents in order, in batches; on a request's path ``timed``: the time of one read holds for all."""
 
     def close(self) -> None:
         """Release the connections."""
