@@ -132,6 +132,19 @@ def local_references(resource: Mapping[str, Any], base_url: str | None = None) -
     return found
 
 
+def local_targets(resource: Mapping[str, Any], base_url: str | None = None) -> list[str]:
+    """Return what ``local_references`` finds as ``Type/id``, each once, without its place, for the index."""
+    prefix = None if base_url is None else base_url.rstrip("/") + "/"
+    texts: dict[str, None] = {}
+    _collect_texts(resource, _table(_type_of(resource)), texts)
+    found: dict[str, None] = {}
+    for text in texts:
+        local = _parse_relative(text if prefix is None else text.removeprefix(prefix))
+        if isinstance(local, LocalReference):
+            found[str(local)] = None
+    return list(found)
+
+
 def conditional_references(resource: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return the text of every ``Type?query`` reference, as written, with its FHIRPath."""
     return [
@@ -228,6 +241,23 @@ def _collect(value: Any, table: _Table, path: _Path, found: list[_Place], refere
             kind = links[key]
             if type(member) is str if kind == "reference" else not references_only and isinstance(member, str | list):
                 found.append((value, key, kind, (path, key)))
+
+
+def _collect_texts(value: Mapping[str, Any], table: _Table, found: dict[str, None]) -> None:
+    """Add the text of every Reference; the hot path of a write."""
+    children = table.children
+    for key, member in value.items():
+        kind = type(member)
+        if kind is str:
+            if key in table.links and table.links[key] == "reference":
+                found[member] = None
+        elif kind is dict or kind is list:
+            code = children.get(key)
+            if code is None:
+                continue
+            for item in (member,) if kind is dict else member:
+                if type(item) is dict:
+                    _collect_texts(item, _child_table(code, item), found)
 
 
 def _child_table(code: str, value: Mapping[str, Any]) -> _Table:

@@ -41,8 +41,8 @@ class Entries:
         self.d: dict[tuple[str, datetime, datetime], None] = {}
         self.n: dict[tuple[str, str, str], None] = {}
         self.q: dict[tuple[str, str, str, str | None, str | None, str | None], None] = {}
-        self.g: dict[tuple[Any, ...], dict[str, Any]] = {}
-        """Entries of composites by what tells them apart."""
+        self.g: list[dict[str, Any]] = []
+        """Entries of composites."""
         self.v: dict[str, None] = {}
         """Texts to be looked into after an index has led to the document; see ``param_types.text``."""
         self.contained: dict[str, None] = {}

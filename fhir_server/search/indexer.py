@@ -12,7 +12,7 @@ from typing import Any
 from fhir_server.errors import FhirError, Issue, Processing, Text
 from fhir_server.fhir.definitions import compartment_definitions, structure
 from fhir_server.fhir.fhirpath.expression import compile_expression
-from fhir_server.fhir.reference import local_references
+from fhir_server.fhir.reference import local_targets
 from fhir_server.search.entries import Entries, Extract
 from fhir_server.search.expressions import cast_of, first_step, steps_of
 from fhir_server.search.param_types import composite, date, near, number, quantity, reference, string, text, token, uri
@@ -118,7 +118,7 @@ def _to_fields(resource: Mapping[str, Any], plan: Plan, entries: Entries, base_u
     if entries.q:
         fields["q"] = [_quantity(entry) for entry in entries.q]
     if entries.g:
-        fields["g"] = list(entries.g.values())
+        fields["g"] = entries.g
     if entries.near is not None:
         fields["nx"], fields["ny"], fields["nz"] = entries.near
     compartments = _compartments(own, resource_type, plan, entries)
@@ -130,7 +130,7 @@ def _to_fields(resource: Mapping[str, Any], plan: Plan, entries: Entries, base_u
     labels = _labels(resource)
     if labels:
         fields["l"] = labels
-    references = list(dict.fromkeys(str(found) for found, _ in local_references(resource, base_url)))
+    references = local_targets(resource, base_url)
     if references:
         fields["x"] = references
     return fields

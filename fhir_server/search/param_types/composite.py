@@ -67,8 +67,7 @@ def build_extractor(parameter: SearchParameter, part: str, base_url: str = "") -
             for _, more, cell_suffix in row:
                 suffix += cell_suffix
                 fields |= more
-            entry = {"p": bounded(f"{key}{suffix}${row[0][0]}"), **fields}
-            entries.g[tuple(entry.values())] = entry
+            entries.g.append({"p": bounded(f"{key}{suffix}${row[0][0]}"), **fields})
 
     return extract
 

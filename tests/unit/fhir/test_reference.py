@@ -15,6 +15,7 @@ from fhir_server.fhir.reference import (
     Urn,
     conditional_references,
     local_references,
+    local_targets,
     parse_reference,
     rewrite,
     split_url,
@@ -209,3 +210,17 @@ def test_malformed_resources_are_walked_without_a_crash(content):
         assert rewrite(value, {"urn:x": "Patient/1"}) is value
         assert isinstance(local_references(value), list)
         assert list(walk(value)) is not None
+
+
+def test_the_targets_for_the_index_are_those_of_the_local_references() -> None:
+    assigner = {"reference": f"{BASE}/Organization/9"}
+    resource = {
+        "resourceType": "Patient",
+        "contained": [{"resourceType": "Group", "member": [{"entity": {"reference": "Patient/2/_history/1"}}]}],
+        "extension": [{"url": "http://x", "valueReference": {"reference": "Patient/3"}}],
+        "identifier": [{"assigner": assigner}, {"assigner": assigner}],
+        "generalPractitioner": [{"reference": "#p"}, {"reference": "Patient?x=1"}, {"reference": "http://y/Patient/4"}],
+        "photo": [{"url": "Binary/5"}],
+    }
+    assert local_targets(resource, BASE) == ["Patient/2", "Patient/3", "Organization/9"]
+    assert local_targets(resource, BASE) == list(dict.fromkeys(str(one) for one, _ in local_references(resource, BASE)))

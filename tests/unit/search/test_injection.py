@@ -7,6 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fhir_server.errors import FhirError
+from fhir_server.search.ast import Chain, Has
 from fhir_server.search.compiler import Keyset, Query, to_filter, to_query
 from fhir_server.search.indexer import to_index
 from fhir_server.search.matcher import matches
@@ -14,8 +15,11 @@ from fhir_server.search.parameters import search_parameters
 from fhir_server.search.parser import parse_search
 
 OPERATORS = {"$and", "$or", "$nor", "$not", "$in", "$elemMatch", "$eq", "$lt", "$lte", "$gt", "$gte"}
-FIELDS = {"_id", "type", "updated", "pt", "ds", "de", *"trsednqclfwv", "p", "lo", "hi", "u"}
-EXPRESSIONS = {"$anyElementTrue", "$map", "input", "in", "$and", "$ifNull", "$gte", "$lt", "$indexOfBytes"}
+FIELDS = {"_id", "type", "updated", "pt", "ds", "de", *"trsednqclfwvgku", "p", "lo", "hi", "nx", "ny", "nz"}
+EXPRESSIONS = {
+    *("$anyElementTrue", "$map", "input", "in", "$and", "$or", "$ifNull", "$gte", "$lt", "$lte", "$eq", "$max", "$add"),
+    *("$indexOfBytes", "$indexOfCP", "$strLenCP", "$subtract", "$multiply"),
+}
 BASE = "http://here.example/fhir"
 
 OBSERVATION: dict[str, Any] = {
@@ -91,6 +95,12 @@ def test_no_query_makes_another_error_or_a_filter_of_its_own(
         ("code:text", "$$ROOT body"),
         ("_text", '("$ne" OR $gt) NOT a*'),
         ("_content", '$where "(a+)+$" x*'),
+        ("code-value-quantity", "http://loinc.org|1-2$gt5|http://unitsofmeasure.org|mg"),
+        ("code-value-quantity", "http://loinc.org|$5||mg"),
+        ("combo-code-value-concept", r"\$where$http://a|"),
+        ("code-value-date", "1-2$ge2020"),
+        ("code-value-string:missing", "true"),
+        ("_filter", 'value-string ew "$where" and not (code ne $ne) or value-string ne x.* and value-date po 2020'),
     ],
 )
 def test_every_kind_of_condition_compiles_and_has_an_answer(parameter: tuple[str, str]) -> None:
@@ -109,6 +119,70 @@ def test_keysets_of_every_order_stay_within_the_grammar() -> None:
             for first in (None, "2020"):
                 keyset = Keyset((first, "Observation/1")[-len(search.sort) :], backward)
                 check(to_query(search, keyset, 10).filter)
+
+
+@pytest.mark.parametrize("value", ["48.8|2.3|5|km", "0|180|1|$where,1|2"])
+def test_a_position_compiles_or_is_refused(value: str) -> None:
+    try:
+        search = parse_search("Location", [("near", value)], strict=True, base_url=BASE)
+    except FhirError as error:
+        assert error.status == 400  # noqa: PT017
+        return
+    check(to_filter(search.tree))
+
+
+words = st.sampled_from(
+    (
+        *(
+            "code",
+            "status",
+            "value-quantity",
+            "value-string",
+            "subject",
+            "subject.name",
+            "date",
+            "eq",
+            "ne",
+            "co",
+            "ew",
+        ),
+        *("po", "pr", "true", "and", "or", "not", "(", ")", "[", "]", ".", '"', '"a b"', "\\", "$ne", "5", "a$b", ","),
+        "http://a|b",
+    )
+)
+
+
+@given(st.lists(st.one_of(words, st.text(max_size=6)), max_size=24).map(" ".join))
+@example("(" * 5_000)
+@example("not (" * 2_000)
+@example("subject[" * 1_000)
+@example("code eq x and " * 500 + "code eq x")
+@example("subject." * 900 + "code eq x")
+@example('value-string eq "' + "\\" * 4_000)
+def test_no_filter_makes_another_error_or_a_filter_of_its_own(text: str) -> None:
+    try:
+        search = parse_search("Observation", [("_filter", text)], strict=True, base_url=BASE)
+    except FhirError as error:
+        assert error.status in (400, 403)  # noqa: PT017
+        return
+    if not has_join(search.tree):
+        check(to_filter(search.tree))
+
+
+@given(st.text(alphabet="a1|$,\\.-e<{[( é", max_size=30))
+def test_no_value_of_a_composite_or_quantity_makes_another_error(value: str) -> None:
+    for code in ("code-value-quantity", "combo-code-value-concept", "value-quantity", "code-value-date"):
+        try:
+            search = parse_search("Observation", [(code, value)], strict=True, base_url=BASE)
+        except FhirError as error:
+            assert error.status == 400  # noqa: PT017
+            continue
+        check(to_filter(search.tree))
+
+
+def has_join(node: Any) -> bool:
+    children = (*getattr(node, "children", ()), *([node.child] if hasattr(node, "child") else []))
+    return isinstance(node, Chain | Has) or any(has_join(one) for one in children)
 
 
 def check(condition: Any) -> None:
@@ -135,4 +209,4 @@ def check_expression(expression: Any) -> None:
         for inner in expression:
             check_expression(inner)
     elif isinstance(expression, str):
-        assert expression in ("$$this", "$s", "$v")
+        assert expression in ("$$this", "$s", "$v", "$nx", "$ny", "$nz")
