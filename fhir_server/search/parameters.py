@@ -155,7 +155,8 @@ def defined_parameters(resource_type: str) -> tuple[SearchParameter, ...]:
 
 def common_parameter(code: str) -> SearchParameter | None:
     """Return the parameter that every resource type has (``_tag``), by which a system search may ask."""
-    return search_parameter("Resource", code)
+    # R4 defines _text on DomainResource: it is common to all types that have a narrative.
+    return search_parameter("Basic" if code == "_text" else "Resource", code)
 
 
 def supported_parameters(resource_type: str) -> tuple[SearchParameter, ...]:

@@ -12,7 +12,21 @@ from datetime import UTC, datetime
 
 from fhir_server.errors import FhirError, Invalid, Issue, NotSupported, Processing, Text, TooCostly, Value
 from fhir_server.fhir.definitions import is_resource_type, resource_types
-from fhir_server.search.ast import AnyType, Node, ReferenceIs, RefersTo, TokenIn, TypeIs, build_and, build_not, build_or
+from fhir_server.search.ast import (
+    And,
+    AnyType,
+    Node,
+    Not,
+    Or,
+    ReferenceIs,
+    RefersTo,
+    TokenIn,
+    TypeIs,
+    WordIn,
+    build_and,
+    build_not,
+    build_or,
+)
 from fhir_server.search.filter_parser import parse_filter
 from fhir_server.search.includes import Include
 from fhir_server.search.joins import Read, Readings, is_join, parse_join, parse_list
@@ -50,6 +64,9 @@ MAX_PARAMETERS = 100
 MAX_VALUES = 1_000
 MAX_KEYS = 20_000
 """Index keys that one parameter may come to, a bare id being one per type that it may point to."""
+RANGE_KEYS = 20
+"""What a range counts for: MongoDB plans thousands of keys at once, and takes a second for a thousand ranges."""
+
 MAX_LENGTH = 200_000
 """Characters of all values together."""
 
@@ -319,9 +336,18 @@ def _types_or_all(reading: _Reading) -> tuple[str, ...]:
 
 
 def _check_keys(node: Node) -> None:
-    nodes = getattr(node, "children", (node,))
-    keys = sum(len(one.keys) for one in nodes if isinstance(one, TokenIn | RefersTo))
-    keys += sum(len(one.references) for one in nodes if isinstance(one, ReferenceIs))
+    keys, waiting = 0, [node]
+    while waiting:
+        one = waiting.pop()
+        match one:
+            case And(children) | Or(children):
+                waiting += children
+            case Not(child):
+                waiting.append(child)
+            case TokenIn(found) | RefersTo(found) | WordIn(found) | ReferenceIs(found):
+                keys += len(found)
+            case _:
+                keys += RANGE_KEYS
     if keys > MAX_KEYS:
         raise TooCostly(Text("The values come to too many index keys.", "Les valeurs donnent trop de clés d’index."))
 

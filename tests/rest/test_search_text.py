@@ -60,6 +60,7 @@ def test_the_whole_content_is_searched_on_one_type_on_some_and_on_all(fhir: Fhir
     assert fhir.get("Condition?_content=hemoglobine").ids == [one["id"]]
     assert fhir.get("Observation?_content=718-7").ids == [other["id"]]
     assert set(fhir.get("?_content=hemoglobin*").ids) == {one["id"], other["id"]}
+    assert fhir.get("?_text=glucose").ids == [one["id"]]
     assert set(fhir.get("?_type=Condition,Observation&_content=hemoglobine").ids) == {one["id"], other["id"]}
     assert fhir.get("?_type=Patient&_content=hemoglobine").ids == []
     assert fhir.get("Condition?_text=hemoglobine").ids == []
@@ -99,6 +100,15 @@ def test_the_grammar_refuses_what_it_does_not_have(fhir: Fhir, query: str, code:
     reply = fhir.get(f"Condition?_text={quote(query)}")
     assert reply.status == 400
     assert reply.issues[0]["code"] == code
+
+
+def test_too_many_words_over_all_types_are_too_costly(fhir: Fhir) -> None:
+    many = ",".join(f"{letter}{other}*" for letter in "bcdfghjk" for other in "aeiouyàéè")
+    for query in (f"?_content={quote(many)}", "?_content=b*%20c*%20f*"):
+        reply = fhir.get(query)
+        assert reply.status == 400
+        assert reply.issues[0]["code"] == "too-costly"
+    assert fhir.get(f"Condition?_content={quote(many)}").status == 200
 
 
 def test_modifiers_are_refused(fhir: Fhir) -> None:

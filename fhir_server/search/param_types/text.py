@@ -39,7 +39,7 @@ MOST_TEXT = 200_000
 """Characters of one resource's texts, of either kind, that a phrase is looked for in."""
 
 MOST_TERMS = 50
-_MOST_RANGES = 1_500
+_MOST_RANGES = 600
 _CACHED = 100
 DEEPEST = 10
 CONTENT, NARRATIVE = "+", "*"
