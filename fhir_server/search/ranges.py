@@ -43,6 +43,25 @@ class Bounds:
             raise ValueError("bounds without a bound")
 
 
+def on_points(bounds: Bounds, low: str, high: str) -> Bounds | None:
+    """Return lower bounds on ``high`` as bounds on ``low``, which say the same of an entry whose two ends are one.
+
+    None where there are none. What keeps them keeps the bounds given, for its high end is not below its low one.
+
+    Indexes begin with ``low``: a bound on ``high`` would have every entry looked at. Nearly all entries are points; a
+    resource with another one is marked (``range_key``), so that these are few to look at.
+    """
+    if not any(one.field == high and one.operator in ("$gt", "$gte") for one in bounds.every):
+        return None
+    every = tuple(Comparison(low, one.operator, one.value) for one in bounds.every)
+    return Bounds(every, tuple(Comparison(low, one.operator, one.value) for one in bounds.some))
+
+
+def range_key(key: str) -> str:
+    """Return the token of resources that have an entry of this parameter whose two ends differ."""
+    return f"{key}:range"
+
+
 def to_conditions(bounds: Bounds) -> dict[str, Any]:
     """Return the bounds as MongoDB conditions on one (sub)document."""
     conditions: dict[str, Any] = {}

@@ -18,12 +18,12 @@ from typing import Any
 from fhir_server.errors import NotSupported, Text, Value
 from fhir_server.fhir.definitions import has_structure, structure
 from fhir_server.fhir.fhirpath.expression import compile_expression
-from fhir_server.search.ast import GroupIs, Node, Nothing, build_and, build_or
+from fhir_server.search.ast import GroupIs, Node, Nothing, TokenIn, build_and, build_or
 from fhir_server.search.entries import Entries, Extract, bounded, escape_system
 from fhir_server.search.expressions import element_of, split_union
 from fhir_server.search.param_types import date, number, quantity, reference, string, token
 from fhir_server.search.parameters import Component, SearchParameter, defined_parameters, search_parameter
-from fhir_server.search.ranges import Bounds, Comparison, merge_conditions, passes, to_conditions
+from fhir_server.search.ranges import Bounds, Comparison, merge_conditions, on_points, passes, range_key, to_conditions
 from fhir_server.search.values import split_escaped, split_prefix, unescape
 
 MOST_COMBINATIONS = 4_000
@@ -52,6 +52,7 @@ def build_extractor(parameter: SearchParameter, part: str, base_url: str = "") -
     readers = [_reader(parameter, component, kind_of_element) for component in parameter.components]
     makers = [_cells(parameter, place, base_url) for place in range(len(parameter.components))]
     columns = tuple(zip(readers, makers, strict=True))
+    measured = _is_measured(parameter)
 
     def extract(value: Any, kind: str, entries: Entries) -> None:
         rows: list[tuple[_Cell, ...]] = [()]
@@ -68,6 +69,8 @@ def build_extractor(parameter: SearchParameter, part: str, base_url: str = "") -
                 suffix += cell_suffix
                 fields |= more
             entries.g.append({"p": bounded(f"{key}{suffix}${row[0][0]}"), **fields})
+            if measured and fields["v"] != fields["w"]:
+                entries.t[range_key(key)] = None
 
     return extract
 
@@ -94,7 +97,7 @@ def parse(parameter: SearchParameter, modifier: str | None, value: str, base_url
     if any(one is None for one in asked):
         return Nothing()
     conditions = tuple(one for one in asked if one is not None)
-    groups = build_or(_group(_key(parameter, part), conditions) for part in parameter.parts)
+    groups = build_or(_group(parameter, _key(parameter, part), conditions) for part in parameter.parts)
     return build_and([*_implied(parameter, texts[0]), groups])
 
 
@@ -132,12 +135,22 @@ class _Asked:
     suffix: str = ""
 
 
-def _group(key: str, asked: tuple[_Asked, ...]) -> Node:
+def _group(parameter: SearchParameter, key: str, asked: tuple[_Asked, ...]) -> Node:
     start = f"{key}{''.join(one.suffix for one in asked)}$"
+    low = start if asked[0].code is None else bounded(start + asked[0].code)
+    until = f"{start[:-1]}%" if asked[0].code is None else None
     bounds = tuple(bounds for one in asked for bounds in one.bounds)
-    if asked[0].code is None:
-        return GroupIs(start, bounds, f"{start[:-1]}%")
-    return GroupIs(bounded(start + asked[0].code), bounds)
+    split = [on_points(one, "v", "w") if _is_measured(parameter) else None for one in bounds]
+    if not any(split):
+        return GroupIs(low, bounds, until)
+    points = tuple(point or one for point, one in zip(split, bounds, strict=True))
+    ranges = build_and([TokenIn((range_key(key),)), GroupIs(low, bounds, until)])
+    return build_or([GroupIs(low, points, until), ranges])
+
+
+def _is_measured(parameter: SearchParameter) -> bool:
+    """Say whether the second component has two ends that are mostly one; a date's never are."""
+    return parameter.components[1].type in ("quantity", "number")
 
 
 def _ask(parameter: SearchParameter, place: int, text: str, base_url: str, now: datetime) -> _Asked | None:

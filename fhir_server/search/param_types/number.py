@@ -12,10 +12,10 @@ from decimal import Decimal
 from typing import Any
 
 from fhir_server.errors import NotSupported, Text, Value
-from fhir_server.search.ast import Node, NumberIs
+from fhir_server.search.ast import Node, NumberIs, TokenIn, build_and, build_or
 from fhir_server.search.entries import Entries, Extract
 from fhir_server.search.parameters import SearchParameter
-from fhir_server.search.ranges import Bounds, Comparison, Prefix, passes, to_conditions
+from fhir_server.search.ranges import Bounds, Comparison, Prefix, on_points, passes, range_key, to_conditions
 from fhir_server.search.sortable import EXACT, HIGHEST, LOWEST, sortable
 from fhir_server.search.values import split_prefix, unescape
 
@@ -32,6 +32,8 @@ def build_extractor(parameter: SearchParameter) -> Extract:
         found = range_of(value, kind)
         if found is not None:
             entries.n[key, found[0], found[1]] = None
+            if found[0] != found[1]:
+                entries.t[range_key(key)] = None
 
     return extract
 
@@ -41,7 +43,12 @@ def parse(parameter: SearchParameter, modifier: str | None, value: str) -> Node:
     if modifier is not None:
         raise NotSupported(Text(f"the modifier :{modifier}", f"le modificateur :{modifier}"))
     prefix, text = split_prefix(unescape(value))
-    return NumberIs(parameter.key, parse_bounds(prefix, text))
+    bounds = parse_bounds(prefix, text)
+    points = on_points(bounds, "lo", "hi")
+    if points is None:
+        return NumberIs(parameter.key, bounds)
+    ranges = build_and([TokenIn((range_key(parameter.key),)), NumberIs(parameter.key, bounds)])
+    return build_or([NumberIs(parameter.key, points), ranges])
 
 
 def to_filter(leaf: NumberIs) -> dict[str, Any]:
@@ -81,7 +88,7 @@ def parse_bounds(prefix: Prefix, text: str, convert: Callable[[Decimal], Decimal
         case "sa":
             return Bounds((Comparison("lo", "$gt", exact),))
         case "eb":
-            return Bounds((Comparison("hi", "$lt", exact),))
+            return Bounds((Comparison("lo", "$lt", exact), Comparison("hi", "$lt", exact)))
 
 
 def parse_number(text: str) -> Decimal:

@@ -14,11 +14,11 @@ from typing import Any
 
 from fhir_server.errors import NotSupported, Text, Value
 from fhir_server.fhir import ucum
-from fhir_server.search.ast import Node, QuantityIs
+from fhir_server.search.ast import Node, QuantityIs, TokenIn, build_and, build_or
 from fhir_server.search.entries import Entries, Extract
 from fhir_server.search.param_types.number import parse_bounds, range_of
 from fhir_server.search.parameters import SearchParameter
-from fhir_server.search.ranges import Bounds, Comparison, merge_conditions, passes, to_conditions
+from fhir_server.search.ranges import Bounds, Comparison, merge_conditions, on_points, passes, range_key, to_conditions
 from fhir_server.search.sortable import EXACT, HIGHEST, LOWEST, sortable
 from fhir_server.search.values import split_escaped, split_prefix, unescape
 
@@ -43,6 +43,8 @@ def build_extractor(parameter: SearchParameter) -> Extract:
     def extract(value: Any, kind: str, entries: Entries) -> None:
         for suffix, low, high, system, code, unit in measures_of(value, kind, entries):
             entries.q[key + suffix, low, high, system, code, unit] = None
+            if low != high:
+                entries.t[range_key(key)] = None
 
     return extract
 
@@ -52,7 +54,11 @@ def parse(parameter: SearchParameter, modifier: str | None, value: str) -> Node:
     if modifier is not None:
         raise NotSupported(Text(f"the modifier :{modifier}", f"le modificateur :{modifier}"))
     suffix, bounds, unit = parse_measure(value)
-    return QuantityIs(parameter.key + suffix, bounds, unit)
+    key, points = parameter.key + suffix, on_points(bounds, "lo", "hi")
+    if points is None:
+        return QuantityIs(key, bounds, unit)
+    ranges = build_and([TokenIn((range_key(parameter.key),)), QuantityIs(key, bounds, unit)])
+    return build_or([QuantityIs(key, points, unit), ranges])
 
 
 def parse_measure(value: str) -> tuple[str, Bounds, Bounds | None]:
