@@ -10,7 +10,8 @@ Index fields (``indexer.to_index``), each written and asked by one module of ``p
         ``Observation.code||718-7`` (any system), ``Observation.code|\\-|718-7`` (no system),
         ``Patient.identifier:of-type|system|code|value``, ``Observation.subject:identifier|system|value``,
         ``ValueSet.url|http://…``, ``Observation.code:present`` (has a value that leaves no other entry),
-        ``Encounter:long`` (its primary date lasts over a day)
+        ``Encounter:long`` (its primary date lasts over a day), ``Observation.value-quantity:range`` (an entry of it is
+        no point, its ends differ)
     r   references: ``Observation.subject>Patient/42``, versioned, absolute, canonical with and without version
     s   strings, normalised: ``Patient.family:dupont``; e the same as written, for ``:exact`` (needs no index)
     f   fragments of strings, for ``:contains``: ``Patient~ontain``; w words, for ``_text``, ``_content`` and ``:text``:
