@@ -89,7 +89,12 @@ def from_current(found: Mapping[str, Any], index: bool = False, names: Sequence[
     if index:
         fields = {name: _aware(value) for name, value in found.items() if name not in OWN_FIELDS}
     elif names:
-        fields = {name: _aware(found[name]) for name in names if name in found}
+        # By hand: a page has fifty of them.
+        for name in names:
+            value = found.get(name)
+            if value is not None:
+                kind = value.__class__
+                fields[name] = _aware(value) if kind is datetime or kind is list else value
     return Document(
         found["_id"],
         found["version"],

@@ -1,0 +1,240 @@
+"""What a page costs as the record grows: Synthea's Observations, multiplied to a million, in one process.
+
+Each search is timed through ``dispatch`` (parsing, policy, planning, compiling, reading, building the Bundle), beside
+the same page asked of MongoDB by plain pymongo, at 10,000, 100,000 and 1,000,000 Observations.
+
+    python -m benchmarks.scale --data FOLDER [--observations 1000000]
+"""
+
+import bz2
+import random
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from fhir_server.access.caller import OPEN_CALLER
+from fhir_server.app import Composition
+from fhir_server.context import RequestContext, current_time
+from fhir_server.fhir.json import parse_json
+from fhir_server.interactions.dispatch import dispatch
+from fhir_server.interactions.request import FhirRequest
+from fhir_server.repository.versions import build_body
+from fhir_server.search.indexer import to_index
+from fhir_server.settings import Settings
+from fhir_server.storage.embedded import EmbeddedMongod
+from fhir_server.storage.mongo import MongoStore
+from fhir_server.storage.store import Change, Plan
+
+BASE = "http://127.0.0.1:8000/fhir"
+LOINC = "http://loinc.org"
+CALLS = 200
+BATCH = 500
+
+Resource = dict[str, Any]
+Parameters = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A search with what varies from call to call, and how plain pymongo would ask for the same page."""
+
+    name: str
+    parameters: Callable[[random.Random], Parameters]
+
+
+def read_records(folder: Path) -> tuple[list[Resource], list[Resource]]:
+    """Return the Patients and Observations of the bundles in a folder."""
+    patients: list[Resource] = []
+    observations: list[Resource] = []
+    for path in sorted(folder.glob("*.json*")):
+        content = path.read_bytes()
+        bundle = parse_json(bz2.decompress(content) if path.suffix == ".bz2" else content)
+        for entry in bundle["entry"]:
+            resource = entry["resource"]
+            if resource["resourceType"] == "Patient":
+                patients.append(resource)
+            elif resource["resourceType"] == "Observation":
+                observations.append({name: value for name, value in resource.items() if name != "encounter"})
+    return patients, observations
+
+
+def copies(patients: list[Resource], observations: list[Resource], start: int, stop: int) -> Iterator[Resource]:
+    """Yield the Observations numbered from ``start`` to ``stop`` of the endless record, each copy's patients first."""
+    size = len(observations)
+    for number in range(start, stop):
+        copy, place = divmod(number, size)
+        if place == 0:
+            yield from (
+                {
+                    **one,
+                    "id": f"{one['id']}-{copy}",
+                    "identifier": [{**each, "value": f"{each['value']}-{copy}"} for each in one["identifier"]],
+                }
+                for one in patients
+            )
+        one = observations[place]
+        subject = one["subject"]["reference"].removeprefix("urn:uuid:")
+        yield {**one, "id": f"{one['id']}-{copy}", "subject": {"reference": f"Patient/{subject}-{copy}"}}
+
+
+def load(uri: str, folder: Path, start: int, stop: int) -> int:
+    """Store a range of the endless record and return how many resources that were."""
+    store = MongoStore(uri, "scale")
+    patients, observations = read_records(folder)
+    batch: list[Change] = []
+    count = 0
+    for resource in copies(patients, observations, start, stop):
+        now = current_time()
+        meta = resource.get("meta", {})
+        reference = f"{resource['resourceType']}/{resource['id']}"
+        body = build_body(resource, resource["id"], 1, now, meta)
+        batch.append(Change(reference, 0, 1, "PUT", now, body, to_index(resource, BASE)))
+        count += 1
+        if len(batch) == BATCH:
+            store.commit(Plan(tuple(batch)))
+            batch = []
+    if batch:
+        store.commit(Plan(tuple(batch)))
+    store.close()
+    return count
+
+
+def cases(patients: list[Resource], observations: list[Resource]) -> list[Case]:
+    """Return the searches; each call asks for another patient, code or year."""
+    codes = sorted({one["code"]["coding"][0]["code"] for one in observations})
+    common = [code for code in codes if sum(one["code"]["coding"][0]["code"] == code for one in observations) > 500]
+
+    def patient(chance: random.Random) -> str:
+        return f"{chance.choice(patients)['id']}-0"
+
+    def year(chance: random.Random) -> Parameters:
+        begin = chance.randint(2005, 2019)
+        return (("date", f"ge{begin}-01-01"), ("date", f"lt{begin + 1}-01-01"))
+
+    def code(chance: random.Random) -> tuple[str, str]:
+        return ("code", f"{LOINC}|{chance.choice(common)}")
+
+    return [
+        Case("by code", lambda chance: (code(chance),)),
+        Case("by patient + code", lambda chance: (("patient", patient(chance)), code(chance))),
+        Case("by code + date range", lambda chance: (code(chance), *year(chance))),
+        Case("by code, newest first", lambda chance: (code(chance), ("_sort", "-date"))),
+        Case(
+            "by patient.identifier",
+            lambda chance: (("patient.identifier", f"{chance.choice(patients)['identifier'][0]['value']}-0"),),
+        ),
+    ]
+
+
+class Recorder(MongoStore):
+    """A store that remembers the queries it was asked, so that plain pymongo can be asked the same."""
+
+    asked: list[Any]
+
+    def find(self, query: Any) -> Any:
+        """Remember and find."""
+        self.asked.append(query)
+        return super().find(query)
+
+
+def measure(ctx: Callable[[], RequestContext], store: Recorder, case: Case) -> tuple[list[float], list[float]]:
+    """Return the seconds of each call through the server, and of the same queries through plain pymongo."""
+    ours: list[float] = []
+    plain: list[float] = []
+    collection = store.connection.database["resources"]
+    chance = random.Random(42)
+    for call in range(CALLS + 20):
+        parameters = (*case.parameters(chance), ("_count", "50"))
+        store.asked = []
+        context = ctx()
+        started = time.perf_counter()
+        answer = dispatch(context, FhirRequest("GET", ("Observation",), parameters))
+        seconds = time.perf_counter() - started
+        assert answer.status == 200
+        started = time.perf_counter()
+        for query in store.asked:
+            found = collection.find(dict(query.filter), {"body": 1}, limit=query.limit)
+            if query.sort:
+                found = found.sort(list(query.sort))
+            if query.hint:
+                found = found.hint(query.hint)
+            list(found)
+        if call >= 20:
+            ours.append(seconds)
+            plain.append(time.perf_counter() - started)
+    return ours, plain
+
+
+def percentile(values: list[float], share: float) -> float:
+    """Return a percentile in milliseconds."""
+    return sorted(values)[min(len(values) - 1, int(len(values) * share))] * 1000
+
+
+@click.command(help=__doc__)
+@click.option(
+    "--data", required=True, type=click.Path(exists=True, file_okay=False, path_type=Path), envvar="BENCHMARK_DATA"
+)
+@click.option("--observations", default=1_000_000, show_default=True)
+def main(data: Path, observations: int) -> None:
+    """Load in steps and measure at each."""
+    patients, samples = read_records(data)
+    console = Console(width=140)
+    table = Table("search, page of 50", "Observations", "p50 ms", "p99 ms", "of pymongo", "of p50 at 10,000")
+    first: dict[str, float] = {}
+    with tempfile.TemporaryDirectory() as scratch, EmbeddedMongod(Path(scratch), cache_size=4 * 2**30) as mongod:
+        settings = Settings.from_environment({}, mongodb_uri=mongod.uri, database="scale", data_directory=Path(scratch))
+        composition = Composition(settings)
+        store = Recorder(mongod.uri, "scale")
+        store.asked = []
+        store.prepare()
+        composition._store = store
+        loaded = 0
+        for step in [step for step in (10_000, 100_000, 1_000_000) if step < observations] + [observations]:
+            started = time.monotonic()
+            middle = loaded + (step - loaded) // 2
+            with ProcessPoolExecutor(2) as pool:
+                parts = [pool.submit(load, mongod.uri, data, *part) for part in ((loaded, middle), (middle, step))]
+                count = sum(part.result() for part in parts)
+            seconds = time.monotonic() - started
+            console.print(f"{count:,} resources more in {seconds:.0f} s: {count / seconds:,.0f}/s, without HTTP")
+            loaded = step
+            for case in cases(patients, samples):
+                ours, plain = measure(lambda: composition.open_context(OPEN_CALLER, "scale", "en", BASE), store, case)
+                half = percentile(ours, 0.5)
+                first.setdefault(case.name, half)
+                table.add_row(
+                    case.name,
+                    f"{step:,}",
+                    f"{half:.2f}",
+                    f"{percentile(ours, 0.99):.2f}",
+                    f"{statistics.median(ours) / statistics.median(plain):.2f} ×",
+                    f"{half / first[case.name]:.2f} ×",
+                )
+        console.print(table)
+        report_size(console, store)
+        composition.close()
+
+
+def report_size(console: Console, store: MongoStore) -> None:
+    """Print what a million resources take."""
+    stats = store.connection.database.command("collStats", "resources", scale=1_000_000)
+    millions = stats["count"] / 1_000_000
+    sizes = ", ".join(
+        f"{name} {size / millions:,.0f}" for name, size in sorted(stats["indexSizes"].items(), key=lambda one: -one[1])
+    )
+    data, indexes = stats["storageSize"] / millions, stats["totalIndexSize"] / millions
+    console.print(f"MB a million resources: data {data:,.0f}, indexes {indexes:,.0f}")
+    console.print(f"  {sizes}")
+
+
+if __name__ == "__main__":
+    main()
