@@ -30,6 +30,7 @@ from fhir_server.commands.database import running_database
 from fhir_server.commands.demo import load_demo
 from fhir_server.commands.terminal import CommandFailed, terminal_language
 from fhir_server.errors import Text
+from fhir_server.rest.memory import settle
 from fhir_server.rest.metrics import DIRECTORY
 from fhir_server.settings import Settings
 from fhir_server.worker import Worker
@@ -104,7 +105,9 @@ def _start_worker(settings: Settings) -> Callable[..., Any]:
     os.setpgrp()
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM))
-    return create_app(settings)
+    app = create_app(settings)
+    settle()
+    return app
 
 
 def _with_free_port(settings: Settings) -> Settings:

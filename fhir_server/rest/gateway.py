@@ -18,6 +18,7 @@ from fhir_server.rest.authentication import authenticate
 from fhir_server.rest.cors import METHODS, Cors
 from fhir_server.rest.headers import request_id
 from fhir_server.rest.logs import Log
+from fhir_server.rest.memory import LARGE_BODY, give_back
 from fhir_server.rest.negotiation import negotiate, negotiate_language
 from fhir_server.rest.origin import Origin
 from fhir_server.rest.problems import UNMATCHED, to_response
@@ -72,6 +73,8 @@ class FhirGateway:
             method = exchange.method if exchange.method in _KNOWN_METHODS else "OTHER"
             metrics.end(method, route, status, seconds)
             self._log.request(exchange.request_id, method, route, status, seconds, size)
+            if size > LARGE_BODY or _announced(environ) > LARGE_BODY:
+                give_back()
         return [answer.body]
 
     def _open(self, environ: Environ) -> Exchange:
@@ -113,3 +116,11 @@ class FhirGateway:
         if "HTTP_ACCESS_CONTROL_REQUEST_METHOD" in environ:
             headers.update(self._cors.preflight_headers(environ.get("HTTP_ORIGIN", "")))
         return FhirResponse(204, headers=headers, route="*")
+
+
+def _announced(environ: Environ) -> int:
+    """Return the bytes that the request was said to have, the limit for one that did not say."""
+    length = environ.get("CONTENT_LENGTH") or ""
+    if length.isascii() and length.isdigit():
+        return int(length[:18])
+    return LARGE_BODY + 1 if "HTTP_TRANSFER_ENCODING" in environ else 0
