@@ -1,0 +1,145 @@
+"""Ask a loaded server the README's searches, and count the same in the files, with nothing of the server's code.
+
+python scripts/count_searches.py --url http://127.0.0.1:8000/fhir FOLDER
+"""
+
+import argparse
+import bz2
+import json
+import sys
+import unicodedata
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+Resource = dict[str, Any]
+
+
+def read_resources(folder: Path) -> dict[str, list[Resource]]:
+    """Return all resources of the bundles in a folder by type; those created conditionally once."""
+    found: dict[str, dict[str, Resource]] = {}
+    for path in sorted(folder.iterdir()):
+        if path.suffix not in (".json", ".bz2"):
+            continue
+        content = path.read_bytes()
+        for entry in json.loads(bz2.decompress(content) if path.suffix == ".bz2" else content)["entry"]:
+            resource = entry["resource"]
+            key = entry["request"].get("ifNoneExist") or resource["id"]
+            found.setdefault(resource["resourceType"], {})[key] = resource
+    return {kind: list(resources.values()) for kind, resources in found.items()}
+
+
+def plain(text: str) -> str:
+    """Return a text without case and accents."""
+    return "".join(one for one in unicodedata.normalize("NFKD", text.casefold()) if not unicodedata.combining(one))
+
+
+def codes(concept: Resource) -> Iterator[str]:
+    """Yield the codes of a CodeableConcept."""
+    yield from (coding["code"] for coding in concept.get("coding", ()))
+
+
+def names(patient: Resource) -> Iterator[str]:
+    """Yield every part of a Patient's names, without case and accents."""
+    for name in patient.get("name", ()):
+        parts = [name.get("family"), name.get("text"), *name.get("given", ()), *name.get("prefix", ())]
+        yield from (plain(part) for part in [*parts, *name.get("suffix", ())] if part)
+
+
+def quantity(observation: Resource, code: str, unit: str) -> float | None:
+    """Return the value of an Observation, or of its component, with that code and unit."""
+    for part in (observation, *observation.get("component", ())):
+        value = part.get("valueQuantity", {})
+        if code in codes(part["code"]) and value.get("code") == unit:
+            return float(value["value"])
+    return None
+
+
+def subject(resource: Resource) -> str:
+    """Return the id of the Patient that a resource is about."""
+    reference = resource.get("subject") or resource.get("patient") or {}
+    return str(reference.get("reference", "")).removeprefix("urn:uuid:")
+
+
+def expected(records: dict[str, list[Resource]]) -> dict[str, int]:
+    """Return the number that each search must find."""
+    patients, observations = records["Patient"], records["Observation"]
+    conditions, encounters = records["Condition"], records["Encounter"]
+    women = {one["id"] for one in patients if one["gender"] == "female"}
+    diabetics = {subject(one) for one in conditions if "44054006" in codes(one["code"])}
+
+    def count(resources: list[Resource], holds: Callable[[Resource], bool]) -> int:
+        return sum(1 for one in resources if holds(one))
+
+    def above(code: str, limit: float, unit: str) -> Callable[[Resource], bool]:
+        return lambda one: (value := quantity(one, code, unit)) is not None and value > limit
+
+    weighs_100 = count(observations, above("29463-7", 100, "kg"))
+    return {
+        "Patient?gender=female": len(women),
+        "Patient?gender:not=female": len(patients) - len(women),
+        "Patient?name=j": count(patients, lambda one: any(name.startswith("j") for name in names(one))),
+        "Patient?address-city:contains=field": count(
+            patients, lambda one: any("field" in plain(each.get("city", "")) for each in one["address"])
+        ),
+        "Patient?birthdate=ge1980&birthdate=lt1990": count(patients, lambda one: "1980" <= one["birthDate"] < "1990"),
+        "Patient?death-date:missing=false": count(patients, lambda one: "deceasedDateTime" in one),
+        "Observation?code=http://loinc.org|8302-2": count(observations, lambda one: "8302-2" in codes(one["code"])),
+        "Observation?code=29463-7&value-quantity=gt100|http://unitsofmeasure.org|kg": weighs_100,
+        "Observation?code=29463-7&value-quantity=gt100000|http://unitsofmeasure.org|g": weighs_100,
+        "Observation?code-value-quantity=http://loinc.org|8302-2$gt180": count(
+            observations, lambda one: "8302-2" in codes(one["code"]) and above("8302-2", 180, "cm")(one)
+        ),
+        "Observation?component-code-value-quantity=http://loinc.org|8480-6$gt140": count(
+            observations, lambda one: "8480-6" not in codes(one["code"]) and above("8480-6", 140, "mm[Hg]")(one)
+        ),
+        "Observation?code=8302-2&patient.gender=female": count(
+            observations, lambda one: "8302-2" in codes(one["code"]) and subject(one) in women
+        ),
+        "Patient?_has:Condition:patient:code=44054006": len(diabetics),
+        "Condition?code:text=diabetes": count(
+            conditions,
+            lambda one: any(
+                "diabetes" in plain(text).replace("(", " ").replace(")", " ").split()
+                for text in (one["code"].get("text", ""), *(each.get("display", "") for each in one["code"]["coding"]))
+            ),
+        ),
+        "Encounter?class=EMER": count(encounters, lambda one: one["class"]["code"] == "EMER"),
+        'Patient?_filter=gender eq "female" and birthdate ge 1990-01-01': count(
+            patients, lambda one: one["id"] in women and one["birthDate"] >= "1990-01-01"
+        ),
+        "Procedure?subject:Patient._has:Condition:patient:code=44054006": count(
+            records["Procedure"], lambda one: subject(one) in diabetics
+        ),
+    }
+
+
+def ask(url: str, search: str) -> int:
+    """Return the total that the server tells."""
+    path, _, query = search.partition("?")
+    quoted = "&".join(urllib.parse.quote(part, safe="=:|$,.") for part in query.split("&"))
+    request = urllib.request.Request(
+        f"{url}/{path}?{quoted}&_summary=count", headers={"Accept": "application/fhir+json"}
+    )
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        return int(json.load(answer)["total"])
+
+
+def main() -> int:
+    """Print each search with both counts, and return 1 when any two differ."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--url", required=True)
+    parser.add_argument("folder", type=Path)
+    arguments = parser.parse_args()
+    different = 0
+    for search, count in expected(read_resources(arguments.folder)).items():
+        told = ask(arguments.url, search)
+        different += told != count
+        print(f"{'ok ' if told == count else 'NOT'} {told:>7,} of {count:>7,}  {search}")
+    return 1 if different else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
