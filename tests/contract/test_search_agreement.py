@@ -602,7 +602,7 @@ def write(store: Store, found: list[Resource]) -> dict[str, Resource]:
     return kept
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=650, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(resources, min_size=6, max_size=16), st.lists(trees, min_size=6, max_size=12))
 def test_mongodb_the_matcher_and_the_oracle_give_the_same_answer(
     store: Store, found: list[Resource], asked: list[tuple[Node, Test, str]]

@@ -310,7 +310,7 @@ def tree_of(resource_type: str, code: str, value: str) -> Node:
     return parse_search(resource_type, ((code, value),), strict=True, base_url=BASE, now=NOW).tree
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=550, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(resources, min_size=6, max_size=16), st.lists(cases, min_size=6, max_size=12))
 def test_mongodb_the_matcher_and_the_oracle_give_the_same_answer(
     store: Store, found: list[Resource], asked: list[Case]
