@@ -30,6 +30,9 @@ State = Literal["stopped", "starting", "running", "restarting", "failed"]
 _TICK = 0.1
 _LOG_LIMIT = 16 * 1024 * 1024
 _RECOVERY_SECONDS = 600
+_RELEASE_SECONDS = 10.0
+_DATA_IN_USE = 100
+"""mongod's exit status when another process holds its data files."""
 _MOST_DEATHS, _WITHIN_SECONDS = 5, 60.0
 _NOT_YET_INITIALIZED = 94
 
@@ -147,10 +150,8 @@ class EmbeddedMongod:
 
     def _run_once(self) -> None:
         """Start mongod, make it primary and stay until it dies or has been stopped."""
-        end_orphan(self.layout)
-        assert self._binary is not None
-        self._process = start_mongod(self._binary, self.layout, self._cache_size, self._parameters)
-        self._await_answers(self._process)
+        self._start_process()
+        assert self._process is not None
         self._await_primary()
         self.state, self.detail = "running", ""
         self._settled.set()
@@ -160,6 +161,22 @@ class EmbeddedMongod:
                 return
             self._limit_log()
         self.detail = f"mongod ended with status {self._process.returncode}; see {self.layout.log}"
+
+    def _start_process(self) -> None:
+        """Start mongod; a killed one that is still being cleared away holds the data files a moment longer."""
+        assert self._binary is not None
+        until = time.monotonic() + _RELEASE_SECONDS
+        while True:
+            end_orphan(self.layout)
+            self._process = start_mongod(self._binary, self.layout, self._cache_size, self._parameters)
+            try:
+                self._await_answers(self._process)
+            except EmbeddedDatabaseError:
+                held = self._process.poll() == _DATA_IN_USE and time.monotonic() < until
+                if not held or self._stopping.wait(0.2):
+                    raise
+            else:
+                return
 
     def _await_answers(self, process: subprocess.Popen[bytes]) -> None:
         until = time.monotonic() + _RECOVERY_SECONDS
