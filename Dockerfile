@@ -3,7 +3,7 @@ FROM python:3.13-slim-bookworm AS build
 WORKDIR /source
 COPY requirements.lock ./
 RUN python -m venv /opt/fhir-server && \
-    /opt/fhir-server/bin/pip install --no-cache-dir --require-hashes --requirement requirements.lock
+    /opt/fhir-server/bin/pip install --no-cache-dir --no-deps --require-hashes --requirement requirements.lock
 COPY . .
 RUN /opt/fhir-server/bin/pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir /dist . && \
     /opt/fhir-server/bin/pip install --no-cache-dir --no-deps /dist/*.whl

@@ -56,17 +56,18 @@ lock: $(VENV)/.dev ## Choose new versions of every dependency
 clean: ## Remove what was made here, the demo's data included
 	rm -rf $(VENV) build dist $(DATA)
 
+# A lock names everything: --no-deps keeps pip from asking an index for newer versions of what extras name.
 # The stamps are newer than the locks they were made from: a pull that changes a lock reinstalls, all else costs nothing.
 $(VENV)/bin/python:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer, with venv, is needed and was not found. Set PYTHON=/path/to/python3." >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.runtime: requirements.lock pyproject.toml | $(VENV)/bin/python
-	$(PIP) install --require-hashes -r requirements.lock
+	$(PIP) install --no-deps --require-hashes -r requirements.lock
 	$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@
 
 $(VENV)/.dev: requirements-dev.lock pyproject.toml | $(VENV)/bin/python
-	$(PIP) install --require-hashes -r requirements-dev.lock
+	$(PIP) install --no-deps --require-hashes -r requirements-dev.lock
 	$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@ $(VENV)/.runtime
