@@ -10,12 +10,13 @@ from pathlib import Path
 
 from flask import Flask
 
-from fhir_server.access.caller import OPEN_CALLER, Caller
+from fhir_server.access.caller import LOCAL_CALLER, Caller
 from fhir_server.access.policy import Policy
 from fhir_server.context import RequestContext, current_time
 from fhir_server.repository.repository import Repository
 from fhir_server.repository.stored_parameters import ParameterRegistry
 from fhir_server.repository.writing import WriteRules
+from fhir_server.rest.authentication import authenticate_nobody
 from fhir_server.rest.elsewhere import install_problem_details
 from fhir_server.rest.gateway import FhirGateway
 from fhir_server.rest.headers import request_id
@@ -72,7 +73,7 @@ class Composition:
 
     def open_local_context(self, purpose: str, language: str) -> RequestContext:
         """Return a context for work that comes from the command line of this machine."""
-        return self.open_context(OPEN_CALLER, f"{purpose}-{request_id(None)}", language, self.settings.base_url)
+        return self.open_context(LOCAL_CALLER, f"{purpose}-{request_id(None)}", language, self.settings.base_url)
 
     def registry(self) -> ParameterRegistry:
         """Return what keeps this process up to date on stored search parameters."""
@@ -120,7 +121,13 @@ def build_app(composition: Composition) -> Flask:
     app.config["MAX_CONTENT_LENGTH"] = composition.settings.max_body
     app.register_blueprint(health_blueprint(ReadinessCheck(composition.store)))
     install_problem_details(app, log)
-    gateway = FhirGateway(composition.settings, composition.open_context, log, app.wsgi_app)  # type: ignore[arg-type]
+    gateway = FhirGateway(
+        composition.settings,
+        authenticate_nobody,
+        composition.open_context,
+        log,
+        app.wsgi_app,  # type: ignore[arg-type]
+    )
     app.wsgi_app = gateway  # type: ignore[method-assign]
     return app
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from fhir_server.access.caller import Caller
+from fhir_server.audit.trail import Trail
 from fhir_server.errors import Text
 from fhir_server.repository.repository import Repository
 from fhir_server.search.paging import PageSealer
@@ -36,6 +37,11 @@ class RequestContext:
     language: str
     base_url: str
     clock: Callable[[], datetime] = current_time
+
+    @property
+    def trail(self) -> Trail:
+        """What the request has touched so far."""
+        return self.repository.trail
 
     def say(self, text: Text) -> str:
         """Return ``text`` in the caller's language."""

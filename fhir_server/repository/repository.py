@@ -1,11 +1,12 @@
 """The door to clinical data: whoever holds a ``Repository`` can reach what its caller may reach, and nothing else."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 from fhir_server.access.policy import Action, Policy
+from fhir_server.audit.trail import Trail
 from fhir_server.errors import Deleted, NotFound
 from fhir_server.repository.change import Criteria, Proposal, Written
 from fhir_server.repository.criteria import build_criteria, find_matches
@@ -31,6 +32,7 @@ class Repository:
     base_url: str
     clock: Callable[[], datetime]
     registry: ParameterRegistry
+    trail: Trail = field(default_factory=Trail)
 
     def read(self, resource_type: str, id: str) -> Document:
         """Return the current version. Raises ``NotFound``, or ``Deleted`` when it is gone.

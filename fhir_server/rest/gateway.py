@@ -14,7 +14,7 @@ from fhir_server.context import RequestContext
 from fhir_server.interactions.dispatch import dispatch
 from fhir_server.interactions.request import FhirResponse
 from fhir_server.rest import metrics
-from fhir_server.rest.authentication import authenticate
+from fhir_server.rest.authentication import Authenticate
 from fhir_server.rest.cors import METHODS, Cors
 from fhir_server.rest.headers import request_id
 from fhir_server.rest.logs import Log
@@ -44,7 +44,15 @@ class OpenContext(Protocol):
 class FhirGateway:
     """Answers what is below ``/fhir`` and hands on everything else."""
 
-    def __init__(self, settings: Settings, open_context: OpenContext, log: Log, elsewhere: WsgiApplication) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        authenticate: Authenticate,
+        open_context: OpenContext,
+        log: Log,
+        elsewhere: WsgiApplication,
+    ) -> None:
+        self._authenticate = authenticate
         self._open_context = open_context
         self._log = log
         self._elsewhere = elsewhere
@@ -107,7 +115,7 @@ class FhirGateway:
         if exchange.method == "OPTIONS":
             return self._options(exchange.environ)
         request = read_request(exchange)
-        caller = authenticate(exchange.environ)
+        caller = self._authenticate(exchange.environ)
         ctx = self._open_context(caller, exchange.request_id, exchange.language, base_url)
         return dispatch(ctx, request)
 

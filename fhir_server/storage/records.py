@@ -60,3 +60,14 @@ class Records:
         except DuplicateKeyError:
             return None
         return found
+
+    def change_many(self, collection: str, filter: Mapping[str, Any], changes: Sequence[Mapping[str, Any]]) -> int:
+        """Change all documents that the filter finds, by a pipeline, and return how many there were."""
+        with translated():
+            found = self._connection.database[collection].update_many(dict(filter), [dict(stage) for stage in changes])
+        return found.matched_count
+
+    def delete(self, collection: str, filter: Mapping[str, Any]) -> int:
+        """Delete all documents that the filter finds and return how many there were."""
+        with translated():
+            return self._connection.database[collection].delete_many(dict(filter)).deleted_count
