@@ -81,10 +81,12 @@ class ListeningStore:
         self._note("find each", queries, began, sum(map(len, found)))
         return found
 
-    def get_many(self, references: Iterable[str], *, with_body: bool = True) -> dict[str, Document]:
+    def get_many(
+        self, references: Iterable[str], *, with_body: bool = True, index_fields: Sequence[str] = ()
+    ) -> dict[str, Document]:
         """As ``Store.get_many``."""
         wanted, began = list(references), perf_counter()
-        found = self.store.get_many(wanted, with_body=with_body)
+        found = self.store.get_many(wanted, with_body=with_body, index_fields=index_fields)
         self._note("read", (Query({"_id": {"$in": wanted}}, ()),), began, len(found))
         return found
 

@@ -226,6 +226,28 @@ class HasLabel:
 
 
 @dataclass(frozen=True, slots=True)
+class PatientIs:
+    """The resource is the record of one of these patients, ``Patient/id``, by its scalar field ``pt``.
+
+    Narrower than a compartment: what merely mentions a patient (as a performer, say) is of another's record.
+    """
+
+    patients: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OfNoPatient:
+    """The resource is in no patient's compartment."""
+
+
+@dataclass(frozen=True, slots=True)
+class OwnedBy:
+    """Who put the resource here (field ``o``) is known by one of these keys: ``Type/id``, ``system|value``."""
+
+    keys: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Link:
     """A reference parameter of one resource type, as a step from one resource to another.
 
@@ -325,6 +347,9 @@ Leaf = (
     | NearTo
     | InCompartment
     | HasLabel
+    | PatientIs
+    | OfNoPatient
+    | OwnedBy
 )
 Node = Everything | Nothing | And | Or | Not | Leaf | Join | Terminology
 

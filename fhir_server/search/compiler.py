@@ -32,7 +32,10 @@ from fhir_server.search.ast import (
     Not,
     Nothing,
     NumberIs,
+    OfNoPatient,
     Or,
+    OwnedBy,
+    PatientIs,
     PrimaryDateIs,
     QuantityIs,
     ReferenceIs,
@@ -135,7 +138,16 @@ def to_filter(tree: Node) -> dict[str, Any]:
             return composite.to_filter(tree)
         case NearTo():
             return near.to_filter(tree)
-        case AnyType() | TypeIs() | ReferenceIs() | InCompartment() | HasLabel():
+        case (
+            AnyType()
+            | TypeIs()
+            | ReferenceIs()
+            | InCompartment()
+            | HasLabel()
+            | PatientIs()
+            | OfNoPatient()
+            | OwnedBy()
+        ):
             return special.to_filter(tree)
         case WordIn() | TextHolds():
             return text.to_filter(tree)

@@ -28,7 +28,10 @@ from fhir_server.search.ast import (
     Not,
     Nothing,
     NumberIs,
+    OfNoPatient,
     Or,
+    OwnedBy,
+    PatientIs,
     PrimaryDateIs,
     QuantityIs,
     ReferenceIs,
@@ -87,7 +90,16 @@ def matches(tree: Node, document: Mapping[str, Any]) -> bool:
             return composite.matches(tree, document)
         case NearTo():
             return near.matches(tree, document)
-        case AnyType() | TypeIs() | ReferenceIs() | InCompartment() | HasLabel():
+        case (
+            AnyType()
+            | TypeIs()
+            | ReferenceIs()
+            | InCompartment()
+            | HasLabel()
+            | PatientIs()
+            | OfNoPatient()
+            | OwnedBy()
+        ):
             return special.matches(tree, document)
         case WordIn() | TextHolds():
             return text.matches(tree, document)

@@ -1,7 +1,8 @@
 """The stored shape of a resource version, both ways: what ``resources``, ``history`` and ``outbox`` hold.
 
 A current document is ``{_id, type, version, updated, deleted, method, body, **index}``; a tombstone has neither
-``type`` nor index fields, so no search can meet it. A history document is keyed ``Type/id/0000000002``, the version
+``type`` nor index fields, so no search can meet it, only ``was``, by which a policy tells who may know of it. A history
+document is keyed ``Type/id/0000000002``, the version
 last, and keeps of the index only what a policy asks about. A large body is a file of ``binaries``; ``file`` names it in
 both.
 """
@@ -16,19 +17,22 @@ from bson.codec_options import CodecOptions
 from bson.raw_bson import RawBSONDocument
 
 from fhir_server.errors import Text, TooLong
+from fhir_server.search.history_filter import NOW, POLICY_FIELDS, to_policy_fields
 from fhir_server.storage.store import Change, Document
 
 CODEC: CodecOptions[dict[str, Any]] = CodecOptions(tz_aware=True, tzinfo=UTC)
 READ_CODEC: CodecOptions[dict[str, Any]] = CodecOptions(tz_aware=False)
 """For readers: the driver takes a microsecond to make one aware datetime, a page of 50 has a hundred of them."""
 
-HISTORY_FIELDS = ("pt", "l", "c")
-"""Index fields that history keeps: patient, security labels, compartments."""
-
-OWN_FIELDS = frozenset({"_id", "type", "ref", "version", "updated", "deleted", "method", "body", "file", "size"})
-HEAD = {"version": 1, "updated": 1, "deleted": 1, "method": 1}
+OWN_FIELDS = frozenset(
+    {"_id", "type", "ref", "version", "updated", "deleted", "method", "body", "file", "size", "was", NOW}
+)
+WAS = "was"
+IDENTITY_FIELDS = ("pt", "c", "l", "o")
+"""Index fields that every read of a whole resource brings along: whose it is and how it is labelled."""
+HEAD = {"version": 1, "updated": 1, "deleted": 1, "method": 1, WAS: 1, **dict.fromkeys(IDENTITY_FIELDS, 1)}
 HEAD_AND_BODY = {**HEAD, "body": 1, "file": 1, "size": 1}
-HISTORY = {**HEAD_AND_BODY, "ref": 1, **dict.fromkeys(HISTORY_FIELDS, 1)}
+HISTORY = {**HEAD_AND_BODY, "ref": 1, **dict.fromkeys(POLICY_FIELDS, 1)}
 DOCUMENT_LIMIT = 16 * 1024 * 1024 - 16 * 1024
 OUTBOX_CHANGES = 20_000
 
@@ -88,13 +92,15 @@ def from_current(found: Mapping[str, Any], index: bool = False, names: Sequence[
     fields: dict[str, Any] = {}
     if index:
         fields = {name: _aware(value) for name, value in found.items() if name not in OWN_FIELDS}
-    elif names:
+    else:
         # By hand: a page has fifty of them.
-        for name in names:
+        for name in (*IDENTITY_FIELDS, *names):
             value = found.get(name)
             if value is not None:
                 kind = value.__class__
                 fields[name] = _aware(value) if kind is datetime or kind is list else value
+    if found["deleted"]:
+        fields = found.get(WAS, fields)
     return Document(
         found["_id"],
         found["version"],
@@ -108,7 +114,7 @@ def from_current(found: Mapping[str, Any], index: bool = False, names: Sequence[
 
 def from_history(found: Mapping[str, Any]) -> Document:
     """Return the Document of a stored version, with the index fields that history keeps."""
-    fields = {name: found[name] for name in HISTORY_FIELDS if name in found}
+    fields = {name: found[name] for name in POLICY_FIELDS if name in found}
     return Document(
         found["ref"],
         found["version"],
@@ -138,21 +144,27 @@ def to_projection(with_body: bool, with_index: bool, index_fields: Iterable[str]
     return {**(HEAD_AND_BODY if with_body else HEAD), **dict.fromkeys(index_fields, 1)}
 
 
+def to_restatement(change: Change) -> dict[str, Any]:
+    """Return the update that notes on older versions what a policy asks of the resource now."""
+    resource = f"{change.reference}/"
+    older = {"$gte": resource, "$lt": to_version_key(change.reference, change.version)}
+    return {"q": {"_id": older}, "u": {"$set": {NOW: to_policy_fields(change.index)}}, "multi": True}
+
+
 def _current(change: Change, head: dict[str, Any]) -> dict[str, Any]:
     if change.body is None:
-        return {"_id": change.reference, **head}
+        return {"_id": change.reference, **head, WAS: to_policy_fields(change.index)}
     resource_type = change.reference.partition("/")[0]
     return {"_id": change.reference, "type": resource_type, **head, **change.index}
 
 
 def _history(change: Change, head: dict[str, Any]) -> dict[str, Any]:
-    kept = {name: change.index[name] for name in HISTORY_FIELDS if name in change.index}
     return {
         "_id": to_version_key(change.reference, change.version),
         "ref": change.reference,
         "type": change.reference.partition("/")[0],
         **head,
-        **kept,
+        **to_policy_fields(change.index),
     }
 
 

@@ -75,18 +75,20 @@ class MongoStore:
             self._binaries.fill((found,))
         return documents.from_current(found)
 
-    def get_many(self, references: Iterable[str], *, with_body: bool = True) -> dict[str, Document]:
-        """Return the current versions that exist (deleted ones included) by reference. One round trip."""
+    def get_many(
+        self, references: Iterable[str], *, with_body: bool = True, index_fields: Sequence[str] = ()
+    ) -> dict[str, Document]:
+        """Return the current versions that exist (deleted ones included) by reference, as ``Store.get_many``."""
         wanted = list(references)
         if not wanted:
             return {}
-        if with_body:
-            found = self._documents(
-                commands.to_find_ids("resources", wanted, documents.HEAD_AND_BODY, self._milliseconds)
-            )
+        everything = "*" in index_fields
+        if with_body or index_fields:
+            projection = documents.to_projection(with_body, everything, index_fields)
+            found = self._documents(commands.to_find_ids("resources", wanted, projection, self._milliseconds))
         else:
             found = self._heads.get_many(wanted)
-        return {document["_id"]: documents.from_current(document) for document in found}
+        return {each["_id"]: documents.from_current(each, everything, tuple(index_fields)) for each in found}
 
     def get_version(self, reference: str, version: int) -> Document | None:
         """Return one version from history, or ``None``. One round trip."""

@@ -17,7 +17,8 @@ class Document:
     """One version of one resource, as stored.
 
     ``body`` is the JSON exactly as it is served, ``None`` for a deleted version; ``updated`` is UTC with
-    milliseconds; ``index`` holds the index fields of ``search.indexer.to_index`` where they were asked for.
+    milliseconds; ``index`` holds the index fields of ``search.indexer.to_index`` where they were asked for, and in any
+    case patient, compartments, labels and owner.
     """
 
     reference: str
@@ -55,6 +56,8 @@ class Change:
     body: bytes | None
     index: Mapping[str, Any]
     position: int = 0
+    restates: bool = False
+    """What a policy asks about has changed: older versions must be told (``search.history_filter``)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,8 +149,13 @@ class Store(Protocol):
     def get(self, reference: str) -> Document | None:
         """Return the current version, deleted ones included, or ``None``. One round trip."""
 
-    def get_many(self, references: Iterable[str], *, with_body: bool = True) -> dict[str, Document]:
-        """Return the current versions that exist (deleted ones included) by reference. One round trip."""
+    def get_many(
+        self, references: Iterable[str], *, with_body: bool = True, index_fields: Sequence[str] = ()
+    ) -> dict[str, Document]:
+        """Return the current versions that exist (deleted ones included) by reference. One round trip.
+
+        They bring along whose they are and their labels, and the further index fields named (``*``: all).
+        """
 
     def get_version(self, reference: str, version: int) -> Document | None:
         """Return one version from history, or ``None``. One round trip."""

@@ -21,8 +21,8 @@ from pymongo.read_concern import ReadConcern
 
 from fhir_server.errors import Text, TooLong
 from fhir_server.storage.connection import MAJORITY, Connection, is_unavailable, translate
-from fhir_server.storage.documents import CODEC, Encoded, to_outbox
-from fhir_server.storage.store import Guard, OutdatedIndex, Plan, StoreUnavailable, VersionConflict
+from fhir_server.storage.documents import CODEC, Encoded, to_outbox, to_restatement
+from fhir_server.storage.store import Change, Guard, OutdatedIndex, Plan, StoreUnavailable, VersionConflict
 
 _MESSAGE_LIMIT = 15 * 1024 * 1024
 _COMMAND_LIMIT = 50_000
@@ -114,6 +114,7 @@ class Transactions:
         self._insert("history", [each.history for each in encoded], session)
         self._insert("resources", [each.current for each in encoded if not each.change.expected], session)
         self._update("resources", [_compare_and_set(each) for each in encoded if each.change.expected], session)
+        self._restate([each.change for each in encoded if each.change.restates], session)
         self._update("guards", [_advance(guard) for work in works for guard in work.plan.guards], session)
         # Of plans made under several generations of parameters the oldest counts: refused, each is tried alone.
         generation = min(work.plan.generation for work in works)
@@ -136,6 +137,11 @@ class Transactions:
         for part in _parts(updates, sizes):
             reply = self._connection.database.command("update", collection, updates=part, session=session)
             _check(reply, len(part))
+
+    def _restate(self, changes: Sequence[Change], session: Session) -> None:
+        if changes:
+            updates = [to_restatement(change) for change in changes]
+            self._connection.database.command("update", "history", updates=updates, session=session)
 
     def _check_conflict(self, works: Sequence[Work], *, final: bool) -> None:
         """Raise ``VersionConflict`` if the database is no longer as the works expect; ``final``: even if it is."""

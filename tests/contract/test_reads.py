@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -20,12 +21,14 @@ def test_a_version_comes_back_as_it_was_written(each_store: MongoStore, change: 
     body = '{"resourceType":"Patient","id":"1","name":[{"family":"Noël"}]}'.encode()
     each_store.commit(Plan((change("Patient/1", body=body, method="POST", t=["Patient"], pt="Patient/1"),)))
 
-    expected = Document("Patient/1", 1, WHEN, False, body, "POST")
+    expected = Document("Patient/1", 1, WHEN, False, body, "POST", {"pt": "Patient/1"})
     assert each_store.get("Patient/1") == expected
     assert each_store.get_many(["Patient/1", "Patient/2"]) == {"Patient/1": expected}
-    assert each_store.get_version("Patient/1", 1) == Document(
-        "Patient/1", 1, WHEN, False, body, "POST", {"pt": "Patient/1"}
-    )
+    kept = {"pt": "Patient/1", "t": ["Patient"]}
+    assert each_store.get_version("Patient/1", 1) == replace(expected, index=kept)
+    assert each_store.get_many(["Patient/1"], with_body=False, index_fields=("t",)) == {
+        "Patient/1": replace(expected, body=None, index=kept)
+    }
     assert (expected.resource_type, expected.id) == ("Patient", "1")
 
 

@@ -16,6 +16,9 @@ from fhir_server.search.ast import (
     HasLabel,
     InCompartment,
     Node,
+    OfNoPatient,
+    OwnedBy,
+    PatientIs,
     ReferenceIs,
     TypeIs,
     build_not,
@@ -46,7 +49,13 @@ def parse_missing(resource_types: tuple[str, ...], code: str, value: str) -> Nod
     return build_not(present) if value == "true" else present
 
 
-def to_filter(leaf: AnyType | TypeIs | ReferenceIs | InCompartment | HasLabel) -> dict[str, Any]:
+Own = AnyType | TypeIs | ReferenceIs | InCompartment | HasLabel | PatientIs | OfNoPatient | OwnedBy
+"""The leaves that ask for what a resource is, not for what an index entry says."""
+
+_PATIENTS = ("Patient/", "Patient0")
+
+
+def to_filter(leaf: Own) -> dict[str, Any]:
     """Return the leaf as a MongoDB filter."""
     match leaf:
         case AnyType():
@@ -59,9 +68,15 @@ def to_filter(leaf: AnyType | TypeIs | ReferenceIs | InCompartment | HasLabel) -
             return {"c": f"{compartment}/{id}"}
         case HasLabel(labels):
             return {"l": _one_or_any(labels)}
+        case PatientIs(patients):
+            return {"pt": _one_or_any(patients)}
+        case OwnedBy(keys):
+            return {"o": _one_or_any(keys)}
+        case OfNoPatient():
+            return {"c": {"$not": {"$elemMatch": {"$gte": _PATIENTS[0], "$lt": _PATIENTS[1]}}}}
 
 
-def matches(leaf: AnyType | TypeIs | ReferenceIs | InCompartment | HasLabel, document: Mapping[str, Any]) -> bool:
+def matches(leaf: Own, document: Mapping[str, Any]) -> bool:
     """Say whether the index document is what the leaf says."""
     match leaf:
         case AnyType():
@@ -73,8 +88,13 @@ def matches(leaf: AnyType | TypeIs | ReferenceIs | InCompartment | HasLabel, doc
         case InCompartment(compartment, id):
             return f"{compartment}/{id}" in document.get("c", ())
         case HasLabel(labels):
-            held = document.get("l", ())
-            return any(label in held for label in labels)
+            return not set(labels).isdisjoint(document.get("l", ()))
+        case PatientIs(patients):
+            return document.get("pt") in patients
+        case OwnedBy(keys):
+            return not set(keys).isdisjoint(document.get("o", ()))
+        case OfNoPatient():
+            return not any(one.startswith(_PATIENTS[0]) for one in document.get("c", ()))
 
 
 def _one_or_any(values: tuple[str, ...]) -> Any:
