@@ -1,8 +1,8 @@
 """What the authorization server asks of the people's side: who is logged in, and what is true of them now.
 
 ``accounts`` keeps these promises without importing this file, as it lies below: its values need only have the same
-attributes. ``app`` brings the two together. The login page is ``/auth/login?next=<path>``; after the login it leads back
-to the path, which begins with ``/auth/authorize/``.
+attributes. ``app`` brings the two together. The login page is ``/auth/login?next=<path>``; after the login it leads
+back to the path, which begins with ``/auth/authorize/``.
 """
 
 from collections.abc import Mapping
