@@ -5,8 +5,9 @@ from typing import Literal
 
 from fhir_server.access.scopes import Scope
 
-CallerKind = Literal["open", "local", "patient", "representative", "professional", "system", "operator"]
-"""``open``: a server without authentication. ``local``: the command line of the machine itself. ``representative``: a
+CallerKind = Literal["open", "local", "anonymous", "patient", "representative", "professional", "system", "operator"]
+"""``open``: a server without authentication. ``local``: the command line of the machine itself.
+``anonymous``: nobody known, who may see what the server says of itself. ``representative``: a
 parent or guardian, bound to one child. ``system``: a backend service on its own behalf."""
 
 Mode = Literal["normal", "bris_de_glace", "centre_15"]

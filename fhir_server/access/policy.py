@@ -1,25 +1,164 @@
-"""What a caller may do, as search trees: a listing uses one as a filter, a read as a predicate."""
+"""What a caller may do, as search trees: a listing uses one as a filter, a read or write as a predicate.
 
-from dataclasses import dataclass
-from typing import Literal
+A policy is (what the scopes name) AND (what any rule opens). Closed by default: no scope, no rule, or an error in a
+rule, and the tree is Nothing. Labels, consents and the state of the record are part of the rules' trees.
+Spec: http://hl7.org/fhir/R4/security.html, https://hl7.org/fhir/smart-app-launch/scopes-and-launch-context.html
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from hashlib import blake2b
+from typing import Any
 
 from fhir_server.access.caller import Caller
-from fhir_server.search.ast import Everything, Node
+from fhir_server.access.decision import Decision, Delta
+from fhir_server.access.facts import Facts
+from fhir_server.access.relabelling import may_relabel
+from fhir_server.access.resource_groups import PUBLIC
+from fhir_server.access.rule import Action, Rule
+from fhir_server.access.rules.catalogue import RULES
+from fhir_server.access.scope_tree import scope_tree
+from fhir_server.access.scopes import Letter, allows
+from fhir_server.fhir.definitions import resource_types
+from fhir_server.search.ast import Everything, Node, Nothing, TypeIs, build_and, build_or
+from fhir_server.search.matcher import matches
 
-Action = Literal["read", "vread", "search", "history", "create", "update", "patch", "delete", "refer", "define"]
+__all__ = ["Action", "FactsSource", "Policy"]
+
+FactsSource = Callable[[Sequence[str] | None], Facts]
+"""Returns the facts about the records of some patients (``Patient/id``); None: of those that the caller may know of."""
+
+_UNRESTRICTED = ("open", "local")
+_OF_MANY = ("professional", "system")
+_LETTERS: Mapping[Action, Letter] = {
+    "read": "r", "vread": "r", "history": "r", "search": "s", "create": "c", "update": "u", "patch": "u", "delete": "d",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """The policy on one type and action: the scopes' tree, the rules that apply, and an error that closed it."""
+
+    scopes: Node
+    rules: tuple[Rule, ...]
+    tree: Node
+    error: Exception | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """The policy of one caller for one request."""
+    """The policy of one caller for one request; ``failed`` is told of errors in rules, which have closed them."""
 
     caller: Caller
+    source: FactsSource | None = field(default=None, kw_only=True)
+    failed: Callable[[Exception], None] | None = field(default=None, kw_only=True, compare=False)
+    patients: tuple[str, ...] | None = field(default=None, kw_only=True)
+    """The policy is about these patients' records alone."""
+
+    @property
+    def unrestricted(self) -> bool:
+        """Nothing is withheld: a server without authentication, or its own command line."""
+        return self.caller.kind in _UNRESTRICTED
+
+    @property
+    def is_of_many(self) -> bool:
+        """The caller acts for more than one patient: what they may do depends on whose record it is."""
+        return self.caller.kind in _OF_MANY
+
+    @property
+    def chooses_ids(self) -> bool:
+        """The caller may give ids to new resources: whoever may not see that an id is taken may not."""
+        return self.unrestricted or self.caller.trusted or self.caller.kind == "operator"
+
+    @property
+    def explains(self) -> bool:
+        """The caller may be told what a search examined, which tells of what it did not return."""
+        return self.unrestricted or self.caller.trusted
 
     @property
     def digest(self) -> str:
-        """What page links are bound to: changes whenever the caller may see something else."""
-        return self.caller.kind
+        """What page links are bound to: changes whenever the caller's rights do."""
+        if self.unrestricted:
+            return self.caller.kind
+        return blake2b(repr(replace(self.caller, token="")).encode(), digest_size=16).hexdigest()
+
+    def about(self, patients: Sequence[str]) -> "Policy":
+        """Return the same policy with the facts of these patients' records, ``Patient/id``."""
+        return (
+            self if self.unrestricted or self.source is None else replace(self, patients=tuple(sorted(set(patients))))
+        )
 
     def filter(self, resource_type: str | None, action: Action) -> Node:
-        """Return the tree of what the caller may touch by ``action``; the open policy excludes nothing."""
+        """Return the tree of what the caller may touch by ``action``; of a type, or of all."""
+        if self.unrestricted:
+            return Everything()
+        if resource_type is not None:
+            return self._compiled(resource_type, action).tree
+        groups: dict[Node, list[str]] = {}
+        for kind in sorted(resource_types()):
+            groups.setdefault(self.filter(kind, action), []).append(kind)
+        return build_or(build_and([TypeIs(tuple(kinds)), tree]) for tree, kinds in groups.items())
+
+    def is_scoped(self, resource_type: str, action: Action) -> bool:
+        """Say whether any scope names the action on the type: a matter of the token, which tells of no resource."""
+        return self.unrestricted or not isinstance(self._compiled(resource_type, action).scopes, Nothing)
+
+    def permits(self, action: Action, document: Mapping[str, Any], delta: Delta | None = None) -> Decision:
+        """Return the decision on one index document (``matcher.index_document``), and on a change if one is given."""
+        if self.unrestricted:
+            return Decision(matches(self.filter(str(document["type"]), action), document), self.caller.kind)
+        compiled = self._compiled(str(document["type"]), action)
+        if compiled.error is not None:
+            return Decision(False, missing="error")
+        if not matches(compiled.scopes, document):
+            return Decision(False, missing="scope")
+        applying = [rule for rule in compiled.rules if matches(rule.tree, document)]
+        if not applying:
+            return Decision(False, missing="rule")
+        if delta is None:
+            return Decision(True, applying[0].name)
+        return _on_change(self.facts(), applying, delta, document)
+
+    def facts(self) -> Facts:
+        """Return what the policy is computed from."""
+        return Facts(self.caller) if self.source is None else self.source(self.patients)
+
+    def _compiled(self, resource_type: str, action: Action) -> Compiled:
+        compiled = _compile(self.facts(), resource_type, action)
+        if compiled.error is not None and self.failed is not None:
+            self.failed(compiled.error)
+        return compiled
+
+
+def _on_change(facts: Facts, applying: Sequence[Rule], delta: Delta, document: Mapping[str, Any]) -> Decision:
+    fitting = [rule for rule in applying if rule.elements is None or delta.elements <= rule.elements]
+    if not fitting or (delta.moves and not facts.caller.trusted):
+        return Decision(False, missing="rights")
+    for rule in fitting:
+        if may_relabel(facts, document, delta.labels - rule.labels):
+            return Decision(True, rule.name)
+    return Decision(False, missing="labels")
+
+
+@lru_cache(maxsize=4_096)
+def _compile(facts: Facts, resource_type: str, action: Action) -> Compiled:
+    try:
+        scopes = _scopes(facts, resource_type, action)
+        found = (rule(facts, resource_type, action) for rule in RULES)
+        rules = tuple(rule for rule in found if rule is not None and not isinstance(rule.tree, Nothing))
+        return Compiled(scopes, rules, build_and([scopes, build_or(rule.tree for rule in rules)]))
+    except Exception as error:  # whatever it is: a policy that cannot be computed lets nothing through
+        return Compiled(Nothing(), (), Nothing(), error)
+
+
+def _scopes(facts: Facts, resource_type: str, action: Action) -> Node:
+    """Return what the token's scopes name; referring to something and defining need a rule alone."""
+    letter = _LETTERS.get(action)
+    if letter is None:
         return Everything()
+    caller = facts.caller
+    if resource_type == "Binary" or (resource_type in PUBLIC and letter in "rs"):
+        # In no compartment: for a Binary its carriers tell whose it is, the directory is everybody's.
+        return TypeIs((resource_type,)) if allows(caller.scopes, resource_type, letter) else Nothing()
+    return scope_tree(caller.scopes, resource_type, letter, caller.patient, facts.base_url)

@@ -1,0 +1,23 @@
+"""Binaries: anybody who may write puts content here; who reads it is decided by the resource that carries it.
+
+The repository asks the carriers; this rule speaks of content that nothing carries yet, which is its depositor's alone.
+Spec: http://hl7.org/fhir/R4/binary.html#security
+"""
+
+from fhir_server.access.facts import Facts
+from fhir_server.access.rule import Action, Rule
+from fhir_server.search.ast import OwnedBy, TypeIs, build_and
+
+_DEPOSITORS = frozenset({"patient", "representative", "professional", "system"})
+_BY_ID = frozenset({"read", "update", "patch", "delete", "refer"})
+
+
+def content(facts: Facts, resource_type: str, action: Action) -> Rule | None:
+    """Depositors create content, and read, replace and delete what they put here."""
+    if resource_type != "Binary" or facts.caller.kind not in _DEPOSITORS or not facts.own_keys:
+        return None
+    if facts.own is not None and not facts.own.open:
+        return None
+    if action == "create":
+        return Rule("content", TypeIs(("Binary",)))
+    return Rule("content", build_and([TypeIs(("Binary",)), OwnedBy(facts.own_keys)])) if action in _BY_ID else None

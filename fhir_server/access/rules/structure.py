@@ -1,0 +1,35 @@
+"""A hospital's or another structure's own software feeds open records and keeps what it has put there.
+
+R1111-47 (feeding), R1111-49 (what is masked stays visible to who put it here); L1111-15.
+"""
+
+from fhir_server.access.facts import Facts, caller_keys
+from fhir_server.access.resource_groups import PUBLIC, RIGHTS, TRAIL
+from fhir_server.access.rule import READING, Action, Rule
+from fhir_server.search.ast import OwnedBy, PatientIs, TypeIs, build_and
+
+_NEVER = RIGHTS | PUBLIC
+
+
+def structure(facts: Facts, resource_type: str, action: Action) -> Rule | None:
+    """Backend services create in open records, and read, correct and delete what they created."""
+    if facts.caller.kind != "system" or resource_type in _NEVER:
+        return None
+    own = build_and([TypeIs((resource_type,)), OwnedBy(caller_keys(facts.caller))])
+    if action in READING or action == "refer":
+        return Rule("structure", own)
+    if resource_type in TRAIL and action != "create":
+        return None
+    fed = PatientIs(tuple(record.patient for record in facts.records if record.open))
+    if resource_type == "AuditEvent":
+        return Rule("structure", TypeIs(("AuditEvent",)))
+    return Rule(
+        "structure", build_and([fed, TypeIs((resource_type,))]) if action == "create" else build_and([fed, own])
+    )
+
+
+def identity(facts: Facts, resource_type: str, action: Action) -> Rule | None:
+    """Who feeds records may refer to a patient by identity without reading anything of them."""
+    if facts.caller.kind not in ("system", "professional") or resource_type != "Patient" or action != "refer":
+        return None
+    return Rule("identity", TypeIs(("Patient",)))
