@@ -6,6 +6,7 @@ Nothing is connected before the first request of a process needs it, so that wor
 import hashlib
 import os
 import threading
+from functools import partial
 from pathlib import Path
 
 from flask import Flask
@@ -13,10 +14,11 @@ from flask import Flask
 from fhir_server.access.caller import LOCAL_CALLER, Caller
 from fhir_server.access.policy import Policy
 from fhir_server.context import RequestContext, current_time
+from fhir_server.repository.facts import FactsReader
 from fhir_server.repository.repository import Repository
 from fhir_server.repository.stored_parameters import ParameterRegistry
 from fhir_server.repository.writing import WriteRules
-from fhir_server.rest.authentication import authenticate_nobody
+from fhir_server.rest.authentication import Authenticate, authenticate_nobody
 from fhir_server.rest.elsewhere import install_problem_details
 from fhir_server.rest.gateway import FhirGateway
 from fhir_server.rest.headers import request_id
@@ -66,10 +68,11 @@ class Composition:
         """Return the context of one request by ``caller``; connects when nothing has yet."""
         registry = self.registry()
         registry.use()
-        repository = Repository(self.store(), Policy(caller), self._rules, base_url, current_time, registry)
-        return RequestContext(
-            repository, self.settings, self.pages(), caller, request_id, current_time(), language, base_url
-        )
+        store, now = self.store(), current_time()
+        facts = FactsReader(store, store.records, caller, now, base_url)
+        policy = Policy(caller, source=facts, failed=partial(self.log.failure, request_id))
+        repository = Repository(store, policy, self._rules, base_url, current_time, registry)
+        return RequestContext(repository, self.settings, self.pages(), caller, request_id, now, language, base_url)
 
     def open_local_context(self, purpose: str, language: str) -> RequestContext:
         """Return a context for work that comes from the command line of this machine."""
@@ -113,7 +116,7 @@ def create_app(settings: Settings) -> Flask:
     return build_app(Composition(settings))
 
 
-def build_app(composition: Composition) -> Flask:
+def build_app(composition: Composition, authenticate: Authenticate = authenticate_nobody) -> Flask:
     """Return the WSGI application over parts that somebody else also uses (the command line, tests)."""
     log = composition.log
     take_over_library_logs(log)
@@ -123,7 +126,7 @@ def build_app(composition: Composition) -> Flask:
     install_problem_details(app, log)
     gateway = FhirGateway(
         composition.settings,
-        authenticate_nobody,
+        authenticate,
         composition.open_context,
         log,
         app.wsgi_app,  # type: ignore[arg-type]

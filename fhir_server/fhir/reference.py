@@ -84,6 +84,9 @@ class Conditional:
     query: str
 
 
+CONTENT = "@"
+"""Begins an index entry for the content that a url leads to."""
+
 AnyReference = LocalReference | AbsoluteReference | Fragment | Urn | Conditional
 
 
@@ -133,15 +136,20 @@ def local_references(resource: Mapping[str, Any], base_url: str | None = None) -
 
 
 def local_targets(resource: Mapping[str, Any], base_url: str | None = None) -> list[str]:
-    """Return what ``local_references`` finds as ``Type/id``, each once, without its place, for the index."""
+    """Return what ``local_references`` finds as ``Type/id``, each once, without its place, for the index.
+
+    A Binary that a url (an attachment's) leads to is among them as ``@Binary/id``: no Reference, but who carries it.
+    """
     prefix = None if base_url is None else base_url.rstrip("/") + "/"
     texts: dict[str, None] = {}
     _collect_texts(resource, _table(_type_of(resource)), texts)
     found: dict[str, None] = {}
     for text in texts:
+        mark = CONTENT if text.startswith(CONTENT) else ""
+        text = text.removeprefix(mark)
         local = _parse_relative(text if prefix is None else text.removeprefix(prefix))
-        if isinstance(local, LocalReference):
-            found[str(local)] = None
+        if isinstance(local, LocalReference) and (not mark or local.type == "Binary"):
+            found[f"{mark}{local.type}/{local.id}" if mark else str(local)] = None
     return list(found)
 
 
@@ -249,8 +257,11 @@ def _collect_texts(value: Mapping[str, Any], table: _Table, found: dict[str, Non
     for key, member in value.items():
         kind = type(member)
         if kind is str:
-            if key in table.links and table.links[key] == "reference":
+            link = table.links.get(key)
+            if link == "reference":
                 found[member] = None
+            elif link == "uri" and "Binary/" in member:
+                found[CONTENT + member] = None
         elif kind is dict or kind is list:
             code = children.get(key)
             if code is None:

@@ -35,7 +35,7 @@ def search_or_explain(ctx: RequestContext, request: FhirRequest, route: Route) -
     request = replace(request, parameters=rest)
     if "true" not in asked:
         return search(ctx, request, route)
-    if not ctx.settings.explain:
+    if not ctx.settings.explain or not ctx.repository.policy.explains:
         raise Forbidden(_NOT_HERE)
     return _explain(ctx, request, route)
 

@@ -62,13 +62,18 @@ def find_matches(
     if not wanted:
         return {}
     trees = [
-        build_and([TypeIs((one.resource_type,)), one.tree, policy.filter(one.resource_type, action)])
+        build_and([TypeIs((one.resource_type,)), one.tree, policy.filter(one.resource_type, _seen_by(action))])
         for one, action in wanted.values()
     ]
     found = store.find_each([to_filter(without_joins(store, policy, joins, tree, limit)) for tree in trees], limit)
     if limit > 2 and any(len(each) == limit for each in found):
         raise TooCostly(_TOO_MANY)
     return {key: tuple(each) for key, each in zip(wanted, found, strict=True)}
+
+
+def _seen_by(action: Action) -> Action:
+    """Criteria find what the caller may find by searching, whatever is then to be done with it."""
+    return "refer" if action == "refer" else "search"
 
 
 def conditional_references_of(proposals: Iterable[Proposal], base_url: str) -> dict[str, Criteria]:

@@ -12,6 +12,7 @@ from fhir_server.access.policy import Policy
 from fhir_server.fhir.json import parse_json
 from fhir_server.search.ast import Everything, Node, Nothing, Or, ReferenceIs, TypeIs, build_and, build_or
 from fhir_server.search.compiler import to_filter
+from fhir_server.search.history_filter import to_history_filter
 from fhir_server.search.includes import Include, Pointers, fields_for, find_pointers
 from fhir_server.search.indexer import to_index
 from fhir_server.storage.documents import to_version_key
@@ -109,7 +110,7 @@ class _Level:
         trees = {kind: self.policy.filter(kind, "history") for kind in kinds}
         if all(isinstance(tree, Everything) for tree in trees.values()):
             return {}
-        return to_filter(build_or(build_and([TypeIs((kind,)), tree]) for kind, tree in trees.items()))
+        return to_history_filter(build_or(build_and([TypeIs((kind,)), tree]) for kind, tree in trees.items()))
 
     def _chosen(
         self, current: Sequence[Document], versions: Sequence[Document], for_want_of_version: Collection[str]
@@ -129,7 +130,7 @@ class _Level:
         if not self.fields:
             return version
         index = to_index(parse_json(version.body or b""))
-        return replace(version, index={name: index[name] for name in self.fields if name in index})
+        return replace(version, index={**version.index, **{one: index[one] for one in self.fields if one in index}})
 
 
 def _joined(nodes: Iterable[Node]) -> Node:

@@ -3,11 +3,11 @@
 Spec: http://hl7.org/fhir/R4/references.html, http://hl7.org/fhir/R4/http.html#delete
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from fhir_server.errors import BusinessRule, Conflict, Issue, Text
-from fhir_server.fhir.reference import local_references
+from fhir_server.fhir.reference import CONTENT, local_references
 from fhir_server.storage.store import Document, Store
 
 _LISTED = 10
@@ -19,7 +19,7 @@ def missing_targets(
     """Return the local targets that neither the plan writes nor ``known`` tells anything about."""
     targets: set[str] = set()
     for index in indexes:
-        targets.update(index.get("x", ()))
+        targets.update(_references(index))
     return {target for target in targets if target not in planned and target not in known}
 
 
@@ -36,11 +36,15 @@ def check_targets(
     """
     issues: list[Issue] = []
     for location, resource, index in images:
-        dead = {target for target in index.get("x", ()) if not _lives(target, written, deleted, known)}
+        dead = {target for target in _references(index) if not _lives(target, written, deleted, known)}
         if dead:
             issues.extend(_dangling(location, resource, dead, base_url))
     if issues:
         raise BusinessRule(issues)
+
+
+def _references(index: Mapping[str, Any]) -> list[str]:
+    return [target for target in index.get("x", ()) if not target.startswith(CONTENT)]
 
 
 def _lives(target: str, written: Collection[str], deleted: Collection[str], known: Mapping[str, Document]) -> bool:
@@ -62,22 +66,29 @@ def _dangling(location: str, resource: Mapping[str, Any], dead: set[str], base_u
 
 
 def check_referrers(
-    store: Store, deleted: Collection[str], after: Mapping[str, Mapping[str, Any]], limit: int = _LISTED
+    store: Store,
+    deleted: Collection[str],
+    after: Mapping[str, Mapping[str, Any]],
+    visible: Callable[[Iterable[str]], Collection[str]],
+    limit: int = _LISTED,
 ) -> None:
-    """Raise ``Conflict`` when something would still point to a deleted resource.
+    """Raise ``Conflict`` when something that the caller may know of would still point to a deleted resource.
 
-    ``after`` holds the indexes of what the same plan writes, by reference: those count as they will be.
+    ``after`` holds the indexes of what the same plan writes, by reference: those count as they will be. ``visible``
+    returns those of some references that the caller may know of: what is hidden holds nothing back.
     """
-    issues = [
-        _referred_issue(target, referrer)
+    pointing = [
+        (target, referrer)
         for target, referrers in store.find_referrers(deleted, limit + len(deleted) + len(after)).items()
         for referrer in referrers
         if referrer not in deleted and referrer not in after
     ]
+    known = visible(dict.fromkeys(referrer for _, referrer in pointing))
+    issues = [_referred_issue(target, referrer) for target, referrer in pointing if referrer in known]
     issues += [
         _referred_issue(target, referrer)
         for referrer, index in after.items()
-        for target in index.get("x", ())
+        for target in _references(index)
         if target in deleted
     ]
     if issues:

@@ -8,18 +8,21 @@ from typing import Any
 from fhir_server.access.policy import Action, Policy
 from fhir_server.audit.trail import Trail
 from fhir_server.errors import Deleted, NotFound
+from fhir_server.repository.authorising import POLICY_INDEX, Authority
 from fhir_server.repository.change import Criteria, Proposal, Written
 from fhir_server.repository.criteria import build_criteria, find_matches
 from fhir_server.repository.including import Included, find_included
 from fhir_server.repository.planning import absent, gone
 from fhir_server.repository.searching import PlannedSearch, plan_search, run
 from fhir_server.repository.stored_parameters import ParameterRegistry
+from fhir_server.repository.touching import to_touched
 from fhir_server.repository.writing import Writer, WriteRules
 from fhir_server.search import compiler
 from fhir_server.search.ast import Everything, Node, build_and
-from fhir_server.search.compiler import to_filter
+from fhir_server.search.history_filter import to_history_filter
 from fhir_server.search.includes import Include
-from fhir_server.storage.store import Document, HistoryQuery, Query, Store
+from fhir_server.search.measures import is_identity
+from fhir_server.storage.store import Document, HistoryQuery, Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,39 +50,68 @@ class Repository:
         return document
 
     def find(self, resource_type: str, id: str) -> Document | None:
-        """Return the current version, a deleted one included, or ``None`` when the caller may see none."""
+        """Return the current version, a deleted one included, or ``None`` when the caller may see none.
+
+        Raises ``Forbidden`` when the caller's token is not for reading the type at all.
+        """
         reference = f"{resource_type}/{id}"
+        authority = self.authority
+        authority.require_scope(resource_type, "read")
         tree = self.policy.filter(resource_type, "read")
         if isinstance(tree, Everything):
             return self.store.get(reference)
-        found = self.store.find(Query({"$and": [{"_id": reference}, to_filter(tree)]}, limit=1))
-        return found[0] if found else None
+        found = self._get(reference, is_identity(tree) and not self.policy.is_of_many)
+        if found is None:
+            return None
+        decision = authority.decide("read", found)
+        if not decision.allowed:
+            return None
+        self.disclose("read", [found], decision.rule)
+        return found
 
     def vread(self, resource_type: str, id: str, version: int) -> Document:
         """Return one version. Raises ``NotFound``, or ``Deleted`` when that version is a deletion.
 
         Spec: http://hl7.org/fhir/R4/http.html#vread
         """
-        restriction = self._history_filter(resource_type)
+        reference = f"{resource_type}/{id}"
+        self.authority.require_scope(resource_type, "vread")
+        restriction = self._history_filter(resource_type, reference)
         if restriction:
             filter = {"$and": [{"version": version}, restriction]}
-            found = self.store.history(HistoryQuery(f"{resource_type}/{id}", limit=1, filter=filter))
+            found = self.store.history(HistoryQuery(reference, limit=1, filter=filter))
             document = found[0] if found else None
         else:
-            document = self.store.get_version(f"{resource_type}/{id}", version)
+            document = self.store.get_version(reference, version)
         if document is None:
             raise NotFound(absent(resource_type))
+        self.disclose("vread", [document])
         if document.deleted:
             raise Deleted(gone(resource_type))
         return document
 
     def history(self, query: HistoryQuery) -> list[Document]:
-        """Return the versions that ``query`` asks for and the caller may see, newest first."""
-        return self.store.history(self._restrict(query))
+        """Return the versions that ``query`` asks for and the caller may see, newest first.
+
+        The last of ``query.limit`` tells that there are more, and is not to be shown.
+        """
+        found = self.store.history(self._restrict(query))
+        self.disclose("history", found[: query.limit - 1])
+        return found
 
     def count_history(self, query: HistoryQuery) -> int:
         """Return how many versions ``history`` would list over all its pages, up to the store's bound."""
         return self.store.count_history(self._restrict(query))
+
+    @property
+    def authority(self) -> Authority:
+        """The policy as it is asked about documents and changes."""
+        return Authority(self.policy, self.store)
+
+    def disclose(self, action: Action, documents: Sequence[Document], rule: str = "") -> None:
+        """Note that the caller is about to be shown these."""
+        if not self.policy.unrestricted:
+            self.trail.disclose(to_touched(action, one, rule) for one in documents)
 
     def search(self, query: compiler.Query, fields: Sequence[str] = (), *, with_body: bool = True) -> list[Document]:
         """Return what a compiled query finds, with the index fields named; its tree must come from ``restrict``.
@@ -89,16 +121,22 @@ class Repository:
         return run(self.store, query, fields, with_body=with_body)
 
     def restrict(self, resource_type: str | None, tree: Node, action: Action = "search") -> Node:
-        """Return ``tree`` narrowed to what the caller may see of the type."""
+        """Return ``tree`` narrowed to what the caller may see of the type.
+
+        Raises ``Forbidden`` when the caller's token is not for searching the type at all.
+        """
+        self.authority.require_scope(resource_type, action)
         return build_and([tree, self.policy.filter(resource_type, action)])
 
     def plan(self, tree: Node) -> PlannedSearch:
         """Return a restricted tree with its joins resolved, ready for its pages and its count. Raises ``TooCostly``."""
-        return plan_search(self.store, self.policy, self.rules.joins, tree)
+        return plan_search(self.store, self.policy, self.rules.joins, tree, self.disclose)
 
     def include(self, includes: Sequence[Include], matches: Sequence[Document], limit: int) -> Included:
         """Return what the includes bring along with a page of ``search`` that the caller may see; see ``including``."""
-        return find_included(self.store, self.policy, includes, matches, limit)
+        found = find_included(self.store, self.policy, includes, matches, limit)
+        self.disclose("search", found.documents)
+        return found
 
     def count(self, tree: Node, *, accurate: bool) -> int:
         """Return how many current resources a restricted tree matches, exactly or by a cheap estimate."""
@@ -114,11 +152,25 @@ class Repository:
 
     def write(self, proposals: Sequence[Proposal]) -> list[Written]:
         """Write all or nothing; see ``Writer.write``."""
-        return Writer(self.store, self.policy, self.rules, self.base_url, self.clock, self.registry).write(proposals)
+        writer = Writer(self.store, self.policy, self.rules, self.base_url, self.clock, self.registry, self.trail)
+        written = writer.write(proposals)
+        self.disclose("read", [one.document for one in written if one.document is not None and not one.changed])
+        return written
+
+    def _get(self, reference: str, identity: bool) -> Document | None:
+        """Return the document with what the policy asks about; the shortest way where that is whose it is."""
+        if identity:
+            return self.store.get(reference)
+        return self.store.get_many([reference], index_fields=POLICY_INDEX).get(reference)
 
     def _restrict(self, query: HistoryQuery) -> HistoryQuery:
-        return replace(query, filter=self._history_filter(query.resource_type))
+        kind = query.resource_type if query.reference is None else query.reference.partition("/")[0]
+        self.authority.require_scope(kind, "history")
+        return replace(query, filter=self._history_filter(kind, query.reference))
 
-    def _history_filter(self, resource_type: str | None) -> Mapping[str, Any]:
-        tree = self.policy.filter(resource_type, "history")
-        return {} if isinstance(tree, Everything) else to_filter(tree)
+    def _history_filter(self, resource_type: str | None, reference: str | None) -> Mapping[str, Any]:
+        policy = self.policy
+        if reference is not None and policy.is_of_many:
+            now = self.store.get_many([reference], with_body=False).get(reference)
+            policy = policy.about([now.index["pt"]] if now is not None and "pt" in now.index else [])
+        return to_history_filter(policy.filter(resource_type, "history"))

@@ -4,11 +4,11 @@ Nothing here asks the database for what the caller may not see, neither for the 
 join looks at on the way.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
-from fhir_server.access.policy import Policy
+from fhir_server.access.policy import Action, Policy
 from fhir_server.repository.sorting import check_sortable
 from fhir_server.repository.terminology import StoredTerminology
 from fhir_server.search import compiler
@@ -20,6 +20,8 @@ from fhir_server.search.parser import Search
 from fhir_server.search.planner import IndexDocument, Limits, Planned, Planner
 from fhir_server.storage.store import Document, Query, Store
 from fhir_server.terminology.resolving import resolve_terminology
+
+Disclose = Callable[[Action, Sequence[Document]], None]
 
 _SMALLEST_BATCH = 50
 _LARGEST_BATCH = 1_000
@@ -66,9 +68,20 @@ class PlannedSearch:
     store: Store
     planner: Planner
     planned: Planned
+    disclose: Disclose | None = None
+    """Is told of what the caller is about to be shown."""
 
     def page(self, search: Search, after: Keyset | None, count: int) -> list[Document]:
-        """Return at most ``count`` + 1 documents of the page that follows ``after``, as ``to_query`` orders them."""
+        """Return at most ``count`` + 1 documents of the page that follows ``after``, as ``to_query`` orders them.
+
+        The last of so many tells that there is another page, and is not to be shown.
+        """
+        page = self._page(search, after, count)
+        if self.disclose is not None:
+            self.disclose("search", page[:count])
+        return page
+
+    def _page(self, search: Search, after: Keyset | None, count: int) -> list[Document]:
         check_sortable(self.store, search, self.planned.tree, self.planner.limits.budget)
         residual = self.planned.residual
         if residual is None:
@@ -136,11 +149,13 @@ class PlannedSearch:
         ]
 
 
-def plan_search(store: Store, policy: Policy, limits: Limits, tree: Node) -> PlannedSearch:
+def plan_search(
+    store: Store, policy: Policy, limits: Limits, tree: Node, disclose: Disclose | None = None
+) -> PlannedSearch:
     """Return the restricted tree with its joins resolved, +1 round trip for each hop. Raises ``TooCostly``."""
     tree = resolve_terminology(tree, StoredTerminology(store, policy))
     planner = Planner(StoreLookup(store, policy), limits)
-    return PlannedSearch(store, planner, planner.plan(tree))
+    return PlannedSearch(store, planner, planner.plan(tree), disclose)
 
 
 def without_joins(store: Store, policy: Policy, limits: Limits, tree: Node, limit: int) -> Node:

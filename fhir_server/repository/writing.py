@@ -8,22 +8,28 @@ Spec: http://hl7.org/fhir/R4/http.html#trules
 
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from fhir_server.access.policy import Policy
+from fhir_server.access.decision import Decision
+from fhir_server.access.facts import owner_keys
+from fhir_server.access.policy import Action, Policy
+from fhir_server.audit.trail import Touched, Trail
 from fhir_server.errors import Conflict, FhirError, Issue, Processing, Structure, Text, join_errors
 from fhir_server.fhir.json import parse_stored
 from fhir_server.fhir.reference import rewrite, split_url
 from fhir_server.repository import criteria as conditions
+from fhir_server.repository.authorising import POLICY_INDEX, Authority
 from fhir_server.repository.change import Criteria, Known, Proposal, Resource, Written
 from fhir_server.repository.integrity import check_referrers, check_targets, missing_targets
 from fhir_server.repository.planning import Step, check_conditions, identify_steps, references_of
 from fhir_server.repository.publishing import Defined, Publication, publish, wait_until_seen
 from fhir_server.repository.stored_parameters import ParameterRegistry
+from fhir_server.repository.touching import to_touched
 from fhir_server.repository.versions import build_body, merge_meta, next_instant
+from fhir_server.search.history_filter import to_policy_fields
 from fhir_server.search.indexer import to_index
 from fhir_server.search.planner import DEFAULT_LIMITS, Limits
 from fhir_server.search.stored import stored_parameters
@@ -56,6 +62,26 @@ class Image:
     resource: Resource
     index: Mapping[str, Any]
 
+    @property
+    def action(self) -> Action:
+        """What the step does to the resource, as a policy calls it."""
+        return "create" if self.step.live is None else self.step.proposal.action
+
+    @property
+    def before(self) -> Document | None:
+        """The present version, None where there is none or a deleted one."""
+        return self.step.live
+
+    @property
+    def after(self) -> Document | None:
+        """The new version; None for a delete."""
+        return None if self.step.deletes or self.change is None else _document(self)
+
+    @property
+    def location(self) -> str | None:
+        """Where the request asks for it."""
+        return self.step.proposal.location
+
 
 @dataclass(frozen=True, slots=True)
 class Writer:
@@ -67,6 +93,7 @@ class Writer:
     base_url: str
     clock: Callable[[], datetime]
     registry: ParameterRegistry
+    trail: Trail = field(default_factory=Trail)
 
     def write(self, proposals: Sequence[Proposal]) -> list[Written]:
         """Write all proposals or none and return what became of each, in their order.
@@ -75,6 +102,7 @@ class Writer:
         proposal, and ``Conflict`` when others kept writing the same resources all the while.
         """
         check_resources(proposals)
+        self._check_scopes(proposals)
         conditional = conditions.conditional_references_of(proposals, self.base_url)
         for attempt in range(self.rules.attempts):
             try:
@@ -95,18 +123,46 @@ class Writer:
         }
         mapping = conditions.resolve_references(conditional, matches, created)
         mapping.update(_full_urls(steps, self.base_url))
-        known = self.store.get_many(references) if (references := references_of(steps)) else {}
-        steps = check_conditions(steps, Known(known), update_as_create=self.rules.update_as_create)
+        known = self._known(steps)
+        creates = self.rules.update_as_create and self.policy.chooses_ids
+        steps = check_conditions(steps, Known(known), update_as_create=creates)
         images = self._images(steps, mapping)
+        changing = [image for image in images if image.change is not None]
+        decisions = self._authorise(changing)
         self._check_integrity(images, known)
-        changes = tuple(image.change for image in images if image.change is not None)
-        if changes:
+        if changing:
             publication = self._publish(images)
             locks = (*_guards(steps, guards), *publication.guards)
-            self.store.commit(Plan(changes, locks, publication.records, stored_parameters().generation))
+            records = (*publication.records, *self.trail.records(_touched(changing, decisions)))
+            changes = tuple(image.change for image in changing if image.change is not None)
+            self.store.commit(Plan(changes, locks, records, stored_parameters().generation))
             if publication.guards:
                 wait_until_seen(self.registry)
         return _outcomes(proposals, images)
+
+    def _check_scopes(self, proposals: Sequence[Proposal]) -> None:
+        """Raise ``Forbidden`` when the caller's token is not for what is asked, whatever is there."""
+        authority = Authority(self.policy, self.store)
+        for proposal in proposals:
+            authority.require_scope(proposal.resource_type, proposal.action)
+            if proposal.criteria is not None:
+                authority.require_scope(proposal.resource_type, "search")
+
+    def _known(self, steps: Sequence[Step]) -> dict[str, Document]:
+        """Return the present versions of what the steps name, as far as the caller may know of them."""
+        references = references_of(steps)
+        if not references:
+            return {}
+        if self.policy.unrestricted:
+            return self.store.get_many(references, index_fields=("t",))
+        known = self.store.get_many(references, index_fields=POLICY_INDEX)
+        return Authority(self.policy, self.store).visible(known)
+
+    def _authorise(self, images: Sequence[Image]) -> list[Decision]:
+        """Return the decision on each change, what was and what will be. Raises ``Forbidden`` with all that fail."""
+        if self.policy.unrestricted:
+            return [Decision(True, self.policy.caller.kind)] * len(images)
+        return Authority(self.policy, self.store).check(images)
 
     def _publish(self, images: Sequence[Image]) -> Publication:
         defined = [
@@ -144,12 +200,16 @@ class Writer:
         versions = {step.reference: str(step.before.version + 1 if step.before else 1) for step in steps}
         for step in steps:
             try:
-                images.append(build_image(step, mapping, versions, now, self.base_url))
+                images.append(build_image(step, mapping, versions, now, self.base_url, self._owners))
             except FhirError as error:
                 failures.append(error.within(step.proposal.location) if step.proposal.location else error)
         if failures:
             raise join_errors(failures)
         return images
+
+    @property
+    def _owners(self) -> tuple[str, ...]:
+        return () if self.policy.unrestricted else owner_keys(self.policy.caller)
 
     def _check_integrity(self, images: Sequence[Image], known: Mapping[str, Document]) -> None:
         written = {image.step.reference for image in images if not image.step.deletes}
@@ -158,11 +218,28 @@ class Writer:
         if self.rules.check_targets and writes:
             missing = missing_targets((image.index for image in writes), written, known)
             if missing:
-                known = {**known, **self.store.get_many(missing, with_body=False)}
+                known = {**known, **self._targets(missing)}
             located = [(image.step.proposal.location or "", image.resource, image.index) for image in writes]
             check_targets(located, written, deleted, known, self.base_url)
         if self.rules.check_referrers and deleted:
-            check_referrers(self.store, deleted, {image.step.reference: image.index for image in writes})
+            after = {image.step.reference: image.index for image in writes}
+            check_referrers(self.store, deleted, after, self._visible)
+
+    def _targets(self, references: Iterable[str]) -> dict[str, Document]:
+        """Return what may be referred to of these."""
+        if self.policy.unrestricted:
+            return self.store.get_many(references, with_body=False)
+        found = self.store.get_many(references, with_body=False, index_fields=POLICY_INDEX)
+        authority = Authority(self.policy, self.store)
+        return {name: one for name, one in found.items() if one.deleted or authority.decide("refer", one).allowed}
+
+    def _visible(self, references: Iterable[str]) -> Collection[str]:
+        """Return those of the references that the caller may know of."""
+        wanted = list(references)
+        if self.policy.unrestricted or not wanted:
+            return wanted
+        found = self.store.get_many(wanted, with_body=False, index_fields=POLICY_INDEX)
+        return Authority(self.policy, self.store).visible(found)
 
 
 def check_resources(proposals: Sequence[Proposal]) -> None:
@@ -179,9 +256,17 @@ def check_resources(proposals: Sequence[Proposal]) -> None:
 
 
 def build_image(
-    step: Step, mapping: Mapping[str, str], versions: Mapping[str, str], now: datetime, base_url: str
+    step: Step,
+    mapping: Mapping[str, str],
+    versions: Mapping[str, str],
+    now: datetime,
+    base_url: str,
+    owners: tuple[str, ...] = (),
 ) -> Image:
-    """Return the step with its change; one that would change nothing has none."""
+    """Return the step with its change; one that would change nothing has none.
+
+    ``owners`` are the keys of who puts a new resource here; it stays theirs, whoever changes it.
+    """
     if step.keep:
         return Image(step, None, {}, {})
     if step.deletes:
@@ -196,7 +281,7 @@ def build_image(
             meta = merge_meta(meta, parse_stored(live.body).get("meta") or {})
         if build_body(resource, live.id, live.version, live.updated, meta) == live.body:
             return Image(replace(step, keep=True), None, {}, {})
-    return _new_version(step, resource, meta, now, base_url)
+    return _new_version(step, resource, meta, now, base_url, owners)
 
 
 def _wanted(step: Step) -> Resource:
@@ -212,15 +297,29 @@ def _wanted(step: Step) -> Resource:
     return patched
 
 
-def _new_version(step: Step, resource: Resource, meta: Mapping[str, Any], now: datetime, base_url: str) -> Image:
+def _new_version(
+    step: Step, resource: Resource, meta: Mapping[str, Any], now: datetime, base_url: str, owners: tuple[str, ...]
+) -> Image:
     before = step.before
     version = before.version + 1 if before else 1
     updated = next_instant(now, before.updated if before else None)
     id = step.reference.partition("/")[2]
     body = build_body(resource, id, version, updated, meta)
     index = to_index({**resource, "id": id, "meta": meta}, base_url)
+    kept = owners if before is None else before.index.get("o", ())
+    if kept:
+        index["o"] = list(kept)
+    restates = before is not None and to_policy_fields(before.index) != to_policy_fields(index)
     change = Change(
-        step.reference, version - 1, version, step.proposal.method, updated, body, index, step.proposal.position
+        step.reference,
+        version - 1,
+        version,
+        step.proposal.method,
+        updated,
+        body,
+        index,
+        step.proposal.position,
+        restates,
     )
     return Image(step, change, resource, index)
 
@@ -234,6 +333,14 @@ def _deletion(step: Step, now: datetime) -> Image:
         step.reference, live.version, live.version + 1, "DELETE", updated, None, live.index, step.proposal.position
     )
     return Image(step, change, {}, {})
+
+
+def _touched(images: Sequence[Image], decisions: Sequence[Decision]) -> list[Touched]:
+    return [
+        to_touched(image.action, document, decision.rule)
+        for image, decision in zip(images, decisions, strict=True)
+        if (document := _document(image)) is not None
+    ]
 
 
 def _full_urls(steps: Sequence[Step], base_url: str) -> dict[str, str]:

@@ -248,6 +248,13 @@ class OwnedBy:
 
 
 @dataclass(frozen=True, slots=True)
+class PointsTo:
+    """The resource refers to one of these anywhere, ``Type/id``; ``@Binary/id`` for what a url leads to."""
+
+    targets: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Link:
     """A reference parameter of one resource type, as a step from one resource to another.
 
@@ -350,6 +357,7 @@ Leaf = (
     | PatientIs
     | OfNoPatient
     | OwnedBy
+    | PointsTo
 )
 Node = Everything | Nothing | And | Or | Not | Leaf | Join | Terminology
 

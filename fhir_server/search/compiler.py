@@ -36,6 +36,7 @@ from fhir_server.search.ast import (
     Or,
     OwnedBy,
     PatientIs,
+    PointsTo,
     PrimaryDateIs,
     QuantityIs,
     ReferenceIs,
@@ -147,6 +148,7 @@ def to_filter(tree: Node) -> dict[str, Any]:
             | PatientIs()
             | OfNoPatient()
             | OwnedBy()
+            | PointsTo()
         ):
             return special.to_filter(tree)
         case WordIn() | TextHolds():

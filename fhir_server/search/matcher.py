@@ -32,6 +32,7 @@ from fhir_server.search.ast import (
     Or,
     OwnedBy,
     PatientIs,
+    PointsTo,
     PrimaryDateIs,
     QuantityIs,
     ReferenceIs,
@@ -99,6 +100,7 @@ def matches(tree: Node, document: Mapping[str, Any]) -> bool:
             | PatientIs()
             | OfNoPatient()
             | OwnedBy()
+            | PointsTo()
         ):
             return special.matches(tree, document)
         case WordIn() | TextHolds():

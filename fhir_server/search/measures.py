@@ -4,14 +4,20 @@ from collections.abc import Iterator, Sequence
 
 from fhir_server.search.ast import (
     And,
+    AnyType,
     Chain,
     Everything,
     Has,
+    HasLabel,
+    InCompartment,
     ListMember,
     Node,
     Not,
     Nothing,
+    OfNoPatient,
     Or,
+    OwnedBy,
+    PatientIs,
     ReferenceIs,
     RefersTo,
     TokenIn,
@@ -51,6 +57,19 @@ def fields_of(residual: Node) -> tuple[str, ...]:
             return ()
         case _:
             return ALL_FIELDS
+
+
+def is_identity(tree: Node) -> bool:
+    """Say whether a tree is settled by what a resource is: id, type, patient, compartments, labels, owner."""
+    match tree:
+        case And(children) | Or(children):
+            return all(map(is_identity, children))
+        case Not(child):
+            return is_identity(child)
+        case Everything() | Nothing() | TypeIs() | ReferenceIs() | AnyType() | InCompartment() | HasLabel():
+            return True
+        case _:
+            return isinstance(tree, PatientIs | OfNoPatient | OwnedBy)
 
 
 def count_keys(tree: Node) -> int:

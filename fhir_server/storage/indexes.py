@@ -67,6 +67,7 @@ INDEXES: tuple[Index, ...] = (
         "of jobs that exclude one another, one runs at a time",
         {"unique": True, "partialFilterExpression": {"state": "running"}},
     ),
+    Index("emergencies", "keys", (("keys", 1), ("until", 1)), "emergency accesses that a professional has declared"),
     Index("guards", "age", (("at", 1),), "unused for a day, a guard protects nobody", {"expireAfterSeconds": _DAY}),
 )
 

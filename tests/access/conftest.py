@@ -1,10 +1,12 @@
 """The real repository under policies that hide something."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
+from fhir_server.app import Composition
 from fhir_server.storage.embedded import EmbeddedMongod
+from tests.access.callers import World
 from tests.rest.conftest import make_composition
 
 __all__ = ["make_composition", "mongod"]
@@ -15,3 +17,9 @@ def mongod(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedMongod]
     """A running mongod for the tests of one process."""
     with EmbeddedMongod(tmp_path_factory.mktemp("mongod"), cache_size=2**28) as running:
         yield running
+
+
+@pytest.fixture
+def world(make_composition: Callable[..., Composition]) -> World:
+    """A server that takes the word of the test for who asks."""
+    return World(make_composition())

@@ -8,6 +8,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import Client
 
 from fhir_server.app import Composition
+from fhir_server.rest.authentication import authenticate_nobody
 from fhir_server.rest.gateway import FhirGateway
 from fhir_server.rest.logs import Log
 from fhir_server.settings import Settings
@@ -23,7 +24,7 @@ def failing_client(error: Exception) -> Client:
     def fail(*_: Any) -> Any:
         raise error
 
-    return Client(FhirGateway(Settings.from_environment({}), fail, Log(), fail))
+    return Client(FhirGateway(Settings.from_environment({}), authenticate_nobody, fail, Log(), fail))
 
 
 @pytest.mark.parametrize(

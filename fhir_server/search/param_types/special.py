@@ -19,6 +19,7 @@ from fhir_server.search.ast import (
     OfNoPatient,
     OwnedBy,
     PatientIs,
+    PointsTo,
     ReferenceIs,
     TypeIs,
     build_not,
@@ -49,7 +50,7 @@ def parse_missing(resource_types: tuple[str, ...], code: str, value: str) -> Nod
     return build_not(present) if value == "true" else present
 
 
-Own = AnyType | TypeIs | ReferenceIs | InCompartment | HasLabel | PatientIs | OfNoPatient | OwnedBy
+Own = AnyType | TypeIs | ReferenceIs | InCompartment | HasLabel | PatientIs | OfNoPatient | OwnedBy | PointsTo
 """The leaves that ask for what a resource is, not for what an index entry says."""
 
 _PATIENTS = ("Patient/", "Patient0")
@@ -72,6 +73,8 @@ def to_filter(leaf: Own) -> dict[str, Any]:
             return {"pt": _one_or_any(patients)}
         case OwnedBy(keys):
             return {"o": _one_or_any(keys)}
+        case PointsTo(targets):
+            return {"x": _one_or_any(targets)}
         case OfNoPatient():
             return {"c": {"$not": {"$elemMatch": {"$gte": _PATIENTS[0], "$lt": _PATIENTS[1]}}}}
 
@@ -93,6 +96,8 @@ def matches(leaf: Own, document: Mapping[str, Any]) -> bool:
             return document.get("pt") in patients
         case OwnedBy(keys):
             return not set(keys).isdisjoint(document.get("o", ()))
+        case PointsTo(targets):
+            return not set(targets).isdisjoint(document.get("x", ()))
         case OfNoPatient():
             return not any(one.startswith(_PATIENTS[0]) for one in document.get("c", ()))
 

@@ -222,5 +222,6 @@ def test_the_targets_for_the_index_are_those_of_the_local_references() -> None:
         "generalPractitioner": [{"reference": "#p"}, {"reference": "Patient?x=1"}, {"reference": "http://y/Patient/4"}],
         "photo": [{"url": "Binary/5"}],
     }
-    assert local_targets(resource, BASE) == ["Patient/2", "Patient/3", "Organization/9"]
-    assert local_targets(resource, BASE) == list(dict.fromkeys(str(one) for one, _ in local_references(resource, BASE)))
+    assert local_targets(resource, BASE) == ["Patient/2", "Patient/3", "Organization/9", "@Binary/5"]
+    referred = dict.fromkeys(str(one) for one, _ in local_references(resource, BASE))
+    assert local_targets(resource, BASE) == [*referred, "@Binary/5"]

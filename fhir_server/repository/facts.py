@@ -1,0 +1,180 @@
+"""Reads what a policy needs to know of the records that matter to a caller: as of this request, never from a cache.
+
+One round trip for the records of one patient or of many; one more to find out which records a professional without a
+patient in context takes part in, and one for emergencies that they have declared.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from fhir_server.access.caller import Caller
+from fhir_server.access.consents import effects_of
+from fhir_server.access.facts import Facts, RecordFacts, caller_keys
+from fhir_server.access.identities import name_of, spellings
+from fhir_server.access.representation import is_adult, is_representative
+from fhir_server.errors import Text, TooCostly
+from fhir_server.fhir.datatypes import period_range
+from fhir_server.fhir.json import parse_stored
+from fhir_server.search.ast import Node, PatientIs, PointsTo, ReferenceIs, TokenIn, build_and, build_or
+from fhir_server.search.compiler import to_filter
+from fhir_server.search.param_types.token import code_key, coded_key
+from fhir_server.storage.records import Records
+from fhir_server.storage.store import Query, Store
+
+EMERGENCIES = "emergencies"
+"""Emergency accesses declared: ``{_id, keys, patient, mode, until}``."""
+MOST_RECORDS = 5_000
+_ACTIVE = TokenIn((code_key("Consent.status", "active"), code_key("CareTeam.status", "active")))
+_ATTENDING = "PCP"
+
+
+@dataclass(slots=True)
+class FactsReader:
+    """The facts of one request; each record is read once."""
+
+    store: Store
+    records: Records
+    caller: Caller
+    now: datetime
+    base_url: str
+    _known: dict[str, RecordFacts | None] = field(default_factory=dict)
+    _permitted: tuple[str, ...] | None = None
+    _gathered: dict[tuple[str, ...] | None, Facts] = field(default_factory=dict)
+
+    def __call__(self, patients: Sequence[str] | None) -> Facts:
+        """Return the facts about these patients' records; None: about those that the caller may know of.
+
+        Raises ``TooCostly`` when these are too many to be looked at.
+        """
+        asked = None if patients is None else tuple(patients)
+        found = self._gathered.get(asked)
+        if found is None:
+            wanted = self._own() if asked is None else asked
+            self._read([one for one in wanted if one not in self._known])
+            records = tuple(record for one in wanted if (record := self._known[one]) is not None)
+            found = self._gathered[asked] = Facts(self.caller, records, self.base_url)
+        return found
+
+    def _own(self) -> tuple[str, ...]:
+        if self.caller.patient is not None:
+            return (f"Patient/{self.caller.patient}",)
+        return self._taking_part() if self.caller.kind == "professional" else ()
+
+    def _taking_part(self) -> tuple[str, ...]:
+        """Return the patients whose consents, care circle or declared emergencies name the caller."""
+        if self._permitted is None:
+            tree = build_and([_ACTIVE, _naming(self.caller)])
+            query = Query(to_filter(tree), (), MOST_RECORDS + 1, with_body=False)
+            found = dict.fromkeys(one.index["pt"] for one in self.store.find(query) if "pt" in one.index)
+            if len(found) > MOST_RECORDS:
+                raise TooCostly(_TOO_MANY)
+            self._permitted = tuple(dict.fromkeys([*found, *self._emergencies()]))
+        return self._permitted
+
+    def _read(self, patients: Sequence[str]) -> None:
+        if not patients:
+            return
+        resources: dict[str, list[dict[str, Any]]] = {one: [] for one in patients}
+        for document in self.store.find(Query(to_filter(self._tree(patients)), ())):
+            if document.index.get("pt") in resources and document.body is not None:
+                resources[document.index["pt"]].append(parse_stored(document.body))
+        emergencies = self._emergencies() if self.caller.kind == "professional" else {}
+        for one, found in resources.items():
+            self._known[one] = self._record(one, found, emergencies.get(one, ""))
+
+    def _tree(self, patients: Sequence[str]) -> Node:
+        itself = ReferenceIs(tuple(patients))
+        match self.caller.kind:
+            case "professional":
+                return build_or([itself, build_and([PatientIs(tuple(patients)), _ACTIVE])])
+            case "representative" if self.caller.user is not None:
+                return ReferenceIs((*patients, self.caller.user))
+            case _:
+                return itself
+
+    def _record(self, reference: str, found: Iterable[dict[str, Any]], emergency: str) -> RecordFacts | None:
+        by_type: dict[str, list[dict[str, Any]]] = {}
+        for resource in found:
+            by_type.setdefault(resource["resourceType"], []).append(resource)
+        if "Patient" not in by_type:
+            return None
+        patient = by_type["Patient"][0]
+        circles = [circle for circle in by_type.get("CareTeam", ()) if _includes(circle, self._is_caller, self.now)]
+        return RecordFacts(
+            reference,
+            open=patient.get("active") is not False,
+            adult=is_adult(patient, self.now),
+            represented=any(is_representative(one, patient, self.now) for one in by_type.get("RelatedPerson", ())),
+            care_team=bool(circles),
+            general_practitioner=any(_attends(circle, self._is_caller_in_person, self.now) for circle in circles),
+            emergency=emergency,
+            effects=effects_of(by_type.get("Consent", ()), self._is_caller, self.now),
+        )
+
+    def _is_caller(self, reference: Mapping[str, Any]) -> bool:
+        return name_of(reference) in caller_keys(self.caller)
+
+    def _is_caller_in_person(self, reference: Mapping[str, Any]) -> bool:
+        alone = replace(self.caller, organization=None, organization_identifiers=())
+        return name_of(reference) in caller_keys(alone)
+
+    def _emergencies(self) -> dict[str, str]:
+        keys = list(caller_keys(self.caller))
+        filter = {"keys": {"$in": keys}, "until": {"$gt": self.now}}
+        return {one["patient"]: one["mode"] for one in self.records.find(EMERGENCIES, filter, (("until", 1),))}
+
+
+def _naming(caller: Caller) -> Node:
+    """Return the tree of what refers to the caller or their structure, by reference or identifier."""
+    references = tuple(key for key in caller_keys(caller) if "|" not in key)
+    written = [
+        spelling
+        for identifier in (*caller.identifiers, *caller.organization_identifiers)
+        if "|" in identifier
+        for spelling in spellings(identifier)
+    ]
+    tokens = tuple(
+        coded_key(key, *_split(identifier))
+        for key in ("Consent.actor:identifier", "CareTeam.participant:identifier")
+        for identifier in written
+    )
+    return build_or([PointsTo(references), TokenIn(tokens)] if tokens else [PointsTo(references)])
+
+
+def _split(identifier: str) -> tuple[str, str]:
+    system, _, value = identifier.rpartition("|")
+    return system, value
+
+
+def _members(circle: Mapping[str, Any], is_caller: Any, now: datetime) -> list[Mapping[str, Any]]:
+    return [
+        one
+        for one in circle.get("participant", ())
+        if (is_caller(one.get("member", {})) or is_caller(one.get("onBehalfOf", {}))) and _covers(one, now)
+    ]
+
+
+def _includes(circle: Mapping[str, Any], is_caller: Any, now: datetime) -> bool:
+    return circle.get("status") == "active" and _covers(circle, now) and bool(_members(circle, is_caller, now))
+
+
+def _attends(circle: Mapping[str, Any], is_caller: Any, now: datetime) -> bool:
+    return any(
+        coding.get("code") == _ATTENDING
+        for member in _members(circle, is_caller, now)
+        for concept in member.get("role", ())
+        for coding in concept.get("coding", ())
+    )
+
+
+def _covers(part: Mapping[str, Any], now: datetime) -> bool:
+    start, end = period_range(part.get("period", {}))
+    return start <= now <= end
+
+
+_TOO_MANY = Text(
+    f"You take part in the care of more than {MOST_RECORDS} patients: ask for a token for one of them",
+    f"Vous participez à la prise en charge de plus de {MOST_RECORDS} patients : demandez un jeton pour l’un d’eux",
+)
