@@ -11,6 +11,7 @@ from fhir_server.errors import Text
 from fhir_server.repository.repository import Repository
 from fhir_server.search.paging import PageSealer
 from fhir_server.settings import Settings
+from fhir_server.storage.records import Records
 
 
 def current_time() -> datetime:
@@ -37,6 +38,11 @@ class RequestContext:
     language: str
     base_url: str
     clock: Callable[[], datetime] = current_time
+
+    @property
+    def records(self) -> Records:
+        """The records that are not FHIR; for the modules that own them."""
+        return self.repository.records
 
     @property
     def trail(self) -> Trail:

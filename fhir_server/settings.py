@@ -198,6 +198,9 @@ class Settings:
         "Resources that one search may examine for chains, `_has`, `_list` and orders without an index.",
     )
     explain: bool = setting("true", parse_bool, "Answer searches with `__explain=true` by how they are run.")
+    emergency_access_lifetime: float = setting(
+        "1h", parse_duration, "How long a declared emergency lets a professional consult a record."
+    )
     language: Language = setting("en", one_of(Language), "Language of messages when the caller asks for none.")
 
     referential_integrity_write: bool = setting(

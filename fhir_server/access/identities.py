@@ -35,3 +35,9 @@ def spellings(identifier: str) -> tuple[str, ...]:
         return (identifier,)
     number = key.removeprefix("rpps|")
     return tuple(f"{system}|{value}" for system in sorted(_RPPS_SYSTEMS) for value in (number, f"8{number}"))
+
+
+def split_identifier(identifier: str) -> tuple[str, str]:
+    """Return the system and the value of ``system|value``."""
+    system, _, value = identifier.rpartition("|")
+    return system, value

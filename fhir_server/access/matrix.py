@@ -42,6 +42,11 @@ def find_habilitation(profession: str) -> Habilitation | None:
     return Habilitation(profession, row["emergency"], tuple(hidden[0]), frozenset(hidden[1]))
 
 
+def habilitations() -> list[Habilitation]:
+    """Return every row."""
+    return [row for profession in _matrix()["professions"] if (row := find_habilitation(profession)) is not None]
+
+
 def matrix_version() -> str:
     """Return the version of the matrix in force."""
     return str(_matrix()["version"])

@@ -10,24 +10,25 @@ from datetime import datetime
 from typing import Any
 
 from fhir_server.access.caller import Caller
+from fhir_server.access.care_circle import is_attending, members_in_force
 from fhir_server.access.consents import effects_of
 from fhir_server.access.facts import Facts, RecordFacts, caller_keys
-from fhir_server.access.identities import name_of, spellings
+from fhir_server.access.identities import name_of
+from fhir_server.access.naming import naming
 from fhir_server.access.representation import is_adult, is_representative
 from fhir_server.errors import Text, TooCostly
-from fhir_server.fhir.datatypes import period_range
 from fhir_server.fhir.json import parse_stored
-from fhir_server.search.ast import Node, PatientIs, PointsTo, ReferenceIs, TokenIn, build_and, build_or
+from fhir_server.search.ast import Node, PatientIs, ReferenceIs, TokenIn, build_and, build_or
 from fhir_server.search.compiler import to_filter
-from fhir_server.search.param_types.token import code_key, coded_key
+from fhir_server.search.param_types.token import code_key
 from fhir_server.storage.records import Records
 from fhir_server.storage.store import Query, Store
 
 EMERGENCIES = "emergencies"
 """Emergency accesses declared: ``{_id, keys, patient, mode, until}``."""
 MOST_RECORDS = 5_000
+_NAMED_IN = ("Consent.actor", "CareTeam.participant")
 _ACTIVE = TokenIn((code_key("Consent.status", "active"), code_key("CareTeam.status", "active")))
-_ATTENDING = "PCP"
 
 
 @dataclass(slots=True)
@@ -65,7 +66,7 @@ class FactsReader:
     def _taking_part(self) -> tuple[str, ...]:
         """Return the patients whose consents, care circle or declared emergencies name the caller."""
         if self._permitted is None:
-            tree = build_and([_ACTIVE, _naming(self.caller)])
+            tree = build_and([_ACTIVE, naming(self.caller, _NAMED_IN)])
             query = Query(to_filter(tree), (), MOST_RECORDS + 1, with_body=False)
             found = dict.fromkeys(one.index["pt"] for one in self.store.find(query) if "pt" in one.index)
             if len(found) > MOST_RECORDS:
@@ -101,14 +102,18 @@ class FactsReader:
         if "Patient" not in by_type:
             return None
         patient = by_type["Patient"][0]
-        circles = [circle for circle in by_type.get("CareTeam", ()) if _includes(circle, self._is_caller, self.now)]
+        circles = by_type.get("CareTeam", ())
         return RecordFacts(
             reference,
             open=patient.get("active") is not False,
             adult=is_adult(patient, self.now),
             represented=any(is_representative(one, patient, self.now) for one in by_type.get("RelatedPerson", ())),
-            care_team=bool(circles),
-            general_practitioner=any(_attends(circle, self._is_caller_in_person, self.now) for circle in circles),
+            care_team=any(members_in_force(circle, self._is_caller, self.now) for circle in circles),
+            general_practitioner=any(
+                is_attending(member)
+                for circle in circles
+                for member in members_in_force(circle, self._is_caller_in_person, self.now)
+            ),
             emergency=emergency,
             effects=effects_of(by_type.get("Consent", ()), self._is_caller, self.now),
         )
@@ -124,54 +129,6 @@ class FactsReader:
         keys = list(caller_keys(self.caller))
         filter = {"keys": {"$in": keys}, "until": {"$gt": self.now}}
         return {one["patient"]: one["mode"] for one in self.records.find(EMERGENCIES, filter, (("until", 1),))}
-
-
-def _naming(caller: Caller) -> Node:
-    """Return the tree of what refers to the caller or their structure, by reference or identifier."""
-    references = tuple(key for key in caller_keys(caller) if "|" not in key)
-    written = [
-        spelling
-        for identifier in (*caller.identifiers, *caller.organization_identifiers)
-        if "|" in identifier
-        for spelling in spellings(identifier)
-    ]
-    tokens = tuple(
-        coded_key(key, *_split(identifier))
-        for key in ("Consent.actor:identifier", "CareTeam.participant:identifier")
-        for identifier in written
-    )
-    return build_or([PointsTo(references), TokenIn(tokens)] if tokens else [PointsTo(references)])
-
-
-def _split(identifier: str) -> tuple[str, str]:
-    system, _, value = identifier.rpartition("|")
-    return system, value
-
-
-def _members(circle: Mapping[str, Any], is_caller: Any, now: datetime) -> list[Mapping[str, Any]]:
-    return [
-        one
-        for one in circle.get("participant", ())
-        if (is_caller(one.get("member", {})) or is_caller(one.get("onBehalfOf", {}))) and _covers(one, now)
-    ]
-
-
-def _includes(circle: Mapping[str, Any], is_caller: Any, now: datetime) -> bool:
-    return circle.get("status") == "active" and _covers(circle, now) and bool(_members(circle, is_caller, now))
-
-
-def _attends(circle: Mapping[str, Any], is_caller: Any, now: datetime) -> bool:
-    return any(
-        coding.get("code") == _ATTENDING
-        for member in _members(circle, is_caller, now)
-        for concept in member.get("role", ())
-        for coding in concept.get("coding", ())
-    )
-
-
-def _covers(part: Mapping[str, Any], now: datetime) -> bool:
-    start, end = period_range(part.get("period", {}))
-    return start <= now <= end
 
 
 _TOO_MANY = Text(

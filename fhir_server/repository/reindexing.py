@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from fhir_server.errors import FhirError
 from fhir_server.fhir.json import parse_json
-from fhir_server.jobs import COLLECTION, Job, Jobs, RecordStore
+from fhir_server.jobs import COLLECTION, Job, Jobs
 from fhir_server.repository.stored_parameters import ParameterRegistry
 from fhir_server.search.indexer import to_index
 from fhir_server.storage.index_writer import Rewrite
@@ -39,10 +39,6 @@ class IndexWriter(Protocol):
 
 class IndexStore(Store, Protocol):
     """A store whose indexes can be rewritten."""
-
-    @property
-    def records(self) -> RecordStore:
-        """The records."""
 
     @property
     def index_writer(self) -> IndexWriter:

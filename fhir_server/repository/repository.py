@@ -5,9 +5,12 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
+from fhir_server.access.caller import LOCAL_CALLER
+from fhir_server.access.care_circle import is_attending
 from fhir_server.access.policy import Action, Policy
 from fhir_server.audit.trail import Trail
 from fhir_server.errors import Deleted, NotFound
+from fhir_server.fhir.json import parse_stored
 from fhir_server.repository.authorising import POLICY_INDEX, Authority
 from fhir_server.repository.change import Criteria, Proposal, Written
 from fhir_server.repository.criteria import build_criteria, find_matches
@@ -18,11 +21,14 @@ from fhir_server.repository.stored_parameters import ParameterRegistry
 from fhir_server.repository.touching import to_touched
 from fhir_server.repository.writing import Writer, WriteRules
 from fhir_server.search import compiler
-from fhir_server.search.ast import Everything, Node, build_and
+from fhir_server.search.ast import Everything, Node, PatientIs, TokenIn, TypeIs, build_and
+from fhir_server.search.compiler import to_filter
 from fhir_server.search.history_filter import to_history_filter
 from fhir_server.search.includes import Include
 from fhir_server.search.measures import is_identity
-from fhir_server.storage.store import Document, HistoryQuery, Store
+from fhir_server.search.param_types.token import code_key
+from fhir_server.storage.records import Records
+from fhir_server.storage.store import Document, HistoryQuery, Query, Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +110,11 @@ class Repository:
         return self.store.count_history(self._restrict(query))
 
     @property
+    def records(self) -> Records:
+        """The collections of what is not FHIR."""
+        return self.store.records
+
+    @property
     def authority(self) -> Authority:
         """The policy as it is asked about documents and changes."""
         return Authority(self.policy, self.store)
@@ -156,6 +167,29 @@ class Repository:
         written = writer.write(proposals)
         self.disclose("read", [one.document for one in written if one.document is not None and not one.changed])
         return written
+
+    def write_as_server(self, proposals: Sequence[Proposal], *records: tuple[str, Mapping[str, Any]]) -> list[Written]:
+        """Write what the server itself has to say about what the caller does, with further records, all or nothing.
+
+        It is noted in the caller's trail. For consequences that the law attaches to an act, never for the act itself.
+        """
+        policy = Policy(LOCAL_CALLER)
+        writer = Writer(self.store, policy, self.rules, self.base_url, self.clock, self.registry, self.trail, records)
+        return writer.write(proposals)
+
+    def attending_doctors(self, patient: str) -> list[dict[str, Any]]:
+        """Return references to the attending doctors (médecin traitant) in a patient's active care circles."""
+        tree = build_and(
+            [TypeIs(("CareTeam",)), PatientIs((patient,)), TokenIn((code_key("CareTeam.status", "active"),))]
+        )
+        circles = self.store.find(Query(to_filter(tree), ()))
+        return [
+            member["member"]
+            for circle in circles
+            if circle.body is not None
+            for member in parse_stored(circle.body).get("participant", ())
+            if "member" in member and is_attending(member)
+        ]
 
     def _get(self, reference: str, identity: bool) -> Document | None:
         """Return the document with what the policy asks about; the shortest way where that is whose it is."""

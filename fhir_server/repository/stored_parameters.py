@@ -11,11 +11,11 @@ every worker. What was indexed under an older generation cannot be committed onc
 import threading
 import time
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any
 
 from fhir_server.errors import Text
 from fhir_server.fhir.json import parse_json
-from fhir_server.jobs import Job, Jobs, RecordStore
+from fhir_server.jobs import Job, Jobs
 from fhir_server.search.custom import build_stored_parameters, is_published
 from fhir_server.search.stored import StoredParameters, use_stored_parameters
 from fhir_server.storage.store import Query, Store
@@ -29,18 +29,10 @@ REINDEX = "reindex"
 _ACTIVE = {"t": "SearchParameter.status||active"}
 
 
-class ParameterStore(Store, Protocol):
-    """A store that keeps records too."""
-
-    @property
-    def records(self) -> RecordStore:
-        """The records."""
-
-
 class ParameterRegistry:
     """The stored parameters as one process sees them, shared by its threads."""
 
-    def __init__(self, store: ParameterStore) -> None:
+    def __init__(self, store: Store) -> None:
         self._store = store
         self._jobs = Jobs(store.records)
         self._lock = threading.Lock()

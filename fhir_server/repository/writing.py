@@ -94,6 +94,8 @@ class Writer:
     clock: Callable[[], datetime]
     registry: ParameterRegistry
     trail: Trail = field(default_factory=Trail)
+    records: tuple[tuple[str, Mapping[str, Any]], ...] = ()
+    """Further documents to be committed with what is written."""
 
     def write(self, proposals: Sequence[Proposal]) -> list[Written]:
         """Write all proposals or none and return what became of each, in their order.
@@ -133,7 +135,7 @@ class Writer:
         if changing:
             publication = self._publish(images)
             locks = (*_guards(steps, guards), *publication.guards)
-            records = (*publication.records, *self.trail.records(_touched(changing, decisions)))
+            records = (*self.records, *publication.records, *self.trail.records(_touched(changing, decisions)))
             changes = tuple(image.change for image in changing if image.change is not None)
             self.store.commit(Plan(changes, locks, records, stored_parameters().generation))
             if publication.guards:

@@ -6,7 +6,10 @@ One suite, ``tests/contract``, runs against every implementation.
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from fhir_server.storage.records import Records
 
 SortKeys = tuple[tuple[str, int], ...]
 """Pairs of a document's field and a direction, 1 or -1."""
@@ -145,6 +148,10 @@ class StoreStatus:
 
 class Store(Protocol):
     """What the repository needs of a database. Every method may raise ``StoreUnavailable``."""
+
+    @property
+    def records(self) -> "Records":
+        """The collections of what is not FHIR."""
 
     def get(self, reference: str) -> Document | None:
         """Return the current version, deleted ones included, or ``None``. One round trip."""

@@ -45,7 +45,7 @@ class World:
     """One server; ``ask(caller)`` is a client that the gateway takes for that caller."""
 
     def __init__(self, composition: Composition) -> None:
-        self._composition = composition
+        self.composition = composition
         self._caller = LOCAL_CALLER
         self._fhir = Fhir(build_app(composition, authenticate=lambda environ: self._caller))
 

@@ -11,6 +11,7 @@ from fhir_server.access.consents import prevail
 from fhir_server.access.facts import Facts, RecordFacts, caller_keys
 from fhir_server.access.labels import UNMASKED
 from fhir_server.access.matrix import Habilitation, find_habilitation
+from fhir_server.access.naming import naming
 from fhir_server.access.resource_groups import APPOINTMENTS, CONVERSATIONS, PUBLIC, RIGHTS, TRAIL
 from fhir_server.access.rule import READING, Action, Rule
 from fhir_server.search.ast import (
@@ -19,7 +20,6 @@ from fhir_server.search.ast import (
     Nothing,
     OwnedBy,
     PatientIs,
-    PointsTo,
     TypeIs,
     build_and,
     build_or,
@@ -27,6 +27,12 @@ from fhir_server.search.ast import (
 
 _TREATMENT = "TREAT"
 _PURPOSES = {"bris_de_glace": "BTG", "centre_15": "ETREAT"}
+_PARTICIPANTS = {
+    "Communication": ("Communication.sender", "Communication.recipient"),
+    "CommunicationRequest": ("CommunicationRequest.sender", "CommunicationRequest.recipient"),
+    "Appointment": ("Appointment.actor",),
+    "AppointmentResponse": ("AppointmentResponse.actor",),
+}
 _NEVER_READ = frozenset({"AuditEvent", "Person"})
 _READ_OF_RIGHTS = frozenset({"Patient", "RelatedPerson", "CareTeam"})
 _DEPOSITED = RIGHTS | TRAIL | PUBLIC | CONVERSATIONS
@@ -72,7 +78,7 @@ def conversation(facts: Facts, resource_type: str, action: Action) -> Rule | Non
     """Professionals see the messages and appointments that they take part in, and write such."""
     if facts.caller.kind != "professional" or resource_type not in CONVERSATIONS | APPOINTMENTS:
         return None
-    taking_part = build_and([TypeIs((resource_type,)), PointsTo(_references(facts))])
+    taking_part = build_and([TypeIs((resource_type,)), naming(facts.caller, _PARTICIPANTS[resource_type])])
     if action in READING or action == "refer":
         return Rule("conversation", build_or([taking_part, build_and([TypeIs((resource_type,)), _own(facts)])]))
     if action == "create":
@@ -84,7 +90,9 @@ def own_consent(facts: Facts, resource_type: str, action: Action) -> Rule | None
     """Professionals see the consents that name them: whether they may consult."""
     if facts.caller.kind != "professional" or resource_type != "Consent" or action not in READING:
         return None
-    return Rule("own-consent", build_and([TypeIs(("Consent",)), PointsTo(_references(facts)), _open_records(facts)]))
+    return Rule(
+        "own-consent", build_and([TypeIs(("Consent",)), naming(facts.caller, ("Consent.actor",)), _open_records(facts)])
+    )
 
 
 def _rule(name: str, resource_type: str, row: Habilitation, records: Node) -> Rule | None:
@@ -123,10 +131,6 @@ def _in_emergency(facts: Facts, record: RecordFacts) -> Node:
 
 def _own(facts: Facts) -> Node:
     return OwnedBy(caller_keys(facts.caller))
-
-
-def _references(facts: Facts) -> tuple[str, ...]:
-    return tuple(key for key in caller_keys(facts.caller) if "|" not in key)
 
 
 def _open_records(facts: Facts) -> Node:

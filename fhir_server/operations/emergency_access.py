@@ -1,0 +1,115 @@
+"""``$emergency-access``: a professional declares an emergency and may consult a record for a limited time.
+
+L1111-17 I, R1111-48: bris de glace (the person cannot express their will and is in immediate danger) and centre 15
+(a regulating doctor of the SAMU). A reason is mandatory; express opposition prevails; what is masked stays masked. The
+holder and the attending doctor are told at once, by a Communication in the same record.
+"""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+from fhir_server.access.caller import Caller
+from fhir_server.access.consents import prevail
+from fhir_server.access.facts import RecordFacts, caller_keys
+from fhir_server.access.matrix import find_habilitation
+from fhir_server.context import RequestContext
+from fhir_server.errors import CodeInvalid, Forbidden, NotFound, Text
+from fhir_server.fhir.datatypes import format_instant
+from fhir_server.interactions.operation import operation
+from fhir_server.interactions.parameters import build_parameters, parse_parameters, require, text_of
+from fhir_server.interactions.request import FhirRequest, FhirResponse
+from fhir_server.interactions.routes import Route
+from fhir_server.repository.change import Proposal
+from fhir_server.repository.facts import EMERGENCIES
+from fhir_server.repository.identification import find_patient
+from fhir_server.search.ast import Everything, Nothing
+
+DEFINITION = "https://espace-sante.example/fhir/OperationDefinition/emergency-access"
+_EVENT_KINDS = "https://espace-sante.example/fhir/CodeSystem/record-event"
+_PURPOSES = {"bris_de_glace": "BTG", "centre_15": "ETREAT"}
+_LONGEST_REASON = 1_000
+
+
+@operation("emergency-access", DEFINITION, levels={"type"}, types=frozenset({"Patient"}), affects_state=True)
+def emergency_access(ctx: RequestContext, request: FhirRequest, route: Route) -> FhirResponse:
+    """Return until when the record may be consulted. Raises ``Forbidden``, ``NotFound``, ``Required``, ``Invalid``."""
+    values = parse_parameters(request, ("patient", "identifier", "mode", "reason"))
+    require(values, "mode", "reason")
+    mode, reason = text_of(values, "mode"), text_of(values, "reason")
+    if mode not in _PURPOSES:
+        text = Text("mode is bris_de_glace or centre_15", "mode vaut bris_de_glace ou centre_15")
+        raise CodeInvalid(text, expression="Parameters.mode")
+    _check_habilitation(ctx.caller, mode)
+    patient = find_patient(ctx.repository, values)
+    _check_opposition(_facts(ctx, patient), mode)
+    until = ctx.now + timedelta(seconds=ctx.settings.emergency_access_lifetime)
+    ctx.repository.write_as_server(
+        [_alert(ctx, patient, mode)], (EMERGENCIES, _record(ctx, patient, mode, reason[:_LONGEST_REASON], until))
+    )
+    answer = build_parameters(
+        patient_valueReference={"reference": patient}, mode_valueCode=mode, until_valueInstant=format_instant(until)
+    )
+    return FhirResponse(200, answer, route=route.template)
+
+
+def _check_habilitation(caller: Caller, mode: str) -> None:
+    row = find_habilitation(caller.profession)
+    if caller.kind != "professional" or row is None:
+        raise Forbidden(
+            Text("Emergency access is for health professionals", "L’accès d’urgence est réservé aux professionnels")
+        )
+    if mode == "centre_15" and not caller.regulation:
+        raise Forbidden(
+            Text(
+                "centre_15 is for doctors who regulate a SAMU’s calls", "centre_15 est réservé aux médecins régulateurs"
+            )
+        )
+    if mode == "bris_de_glace" and not row.emergency:
+        raise Forbidden(
+            Text("Your profession has no emergency access", "Votre profession n’a pas d’accès en bris de glace")
+        )
+
+
+def _facts(ctx: RequestContext, patient: str) -> RecordFacts:
+    records = ctx.repository.policy.about([patient]).facts().records
+    if not records or not records[0].open:
+        raise NotFound(Text("There is no such open record", "Ce dossier n’existe pas ou n’est pas ouvert"))
+    return records[0]
+
+
+def _check_opposition(record: RecordFacts, mode: str) -> None:
+    if isinstance(prevail(Everything(), record.effects, _PURPOSES[mode]), Nothing):
+        raise Forbidden(Text("The patient has objected to this access", "Le patient s’est opposé à cet accès"))
+
+
+def _record(ctx: RequestContext, patient: str, mode: str, reason: str, until: Any) -> Mapping[str, Any]:
+    keys = list(caller_keys(ctx.caller))
+    return {
+        "_id": ctx.request_id,
+        "keys": keys,
+        "patient": patient,
+        "mode": mode,
+        "reason": reason,
+        "declared": ctx.now,
+        "until": until,
+    }
+
+
+def _alert(ctx: RequestContext, patient: str, mode: str) -> Proposal:
+    """Return the message that tells the holder and the attending doctor; nothing of what the record holds."""
+    said = Text(
+        f"A professional has declared an emergency ({mode}) and consulted this record.",
+        f"Un professionnel a déclaré une urgence ({mode}) et consulté ce dossier.",
+    )
+    communication = {
+        "resourceType": "Communication",
+        "status": "completed",
+        "category": [{"coding": [{"system": _EVENT_KINDS, "code": "emergency-access"}]}],
+        "subject": {"reference": patient},
+        "recipient": [{"reference": patient}, *ctx.repository.attending_doctors(patient)],
+        "sent": format_instant(ctx.now),
+        **({"sender": {"reference": ctx.caller.user}} if ctx.caller.user else {}),
+        "payload": [{"contentString": said.fr}, {"contentString": said.en}],
+    }
+    return Proposal("create", "POST", "Communication", resource=communication)

@@ -1,0 +1,142 @@
+"""Break glass, declared care and the explanation of access: flows of their own, each told to the holder."""
+
+from typing import Any
+
+import pytest
+
+from fhir_server.repository.facts import EMERGENCIES
+from tests.access.callers import World, backend, operator, patient, professional
+from tests.access.test_records import GP, consent, documents, gp, marie, nurse, other, record, resource
+
+__all__ = ["record"]
+
+URGENT = {"mode": "bris_de_glace", "reason": "Patient inconscient"}
+
+
+def parameters(**values: Any) -> dict[str, Any]:
+    parts = []
+    for name, value in values.items():
+        kind = "valueReference" if isinstance(value, dict) else "valueString"
+        parts.append({"name": name, kind: value})
+    return {"resourceType": "Parameters", "parameter": parts}
+
+
+def of(id: str) -> dict[str, str]:
+    return {"reference": f"Patient/{id}"}
+
+
+def declare(world: World, caller: Any, **values: Any) -> Any:
+    return world.ask(caller).post("Patient/$emergency-access", parameters(**values))
+
+
+def test_an_emergency_opens_a_record_for_a_while_and_tells_the_holder_and_the_attending_doctor(record: World) -> None:
+    assert documents(record, other, "&patient=marie") == set()
+    reply = declare(record, other, patient=of("marie"), **URGENT)
+    assert reply.status == 200, reply.content
+    assert documents(record, other) == {"plain", "later", "psy"}, "what is masked stays masked"
+    assert record.ask(other).get("DocumentReference/plain").status == 200
+    told = record.ask(marie).get("Communication").resources
+    assert [one["category"][0]["coding"][0]["code"] for one in told] == ["emergency-access"]
+    assert "inconscient" not in str(told), "the reason is for the audit, not for the message"
+    assert record.ask(gp).get("Communication").ids == [told[0]["id"]]
+
+    records = record.composition.store().records
+    records.change_many(EMERGENCIES, {}, [{"$set": {"until": {"$subtract": ["$$NOW", 1]}}}])
+    assert documents(record, other, "&patient=marie") == set()
+    assert record.ask(other).get("DocumentReference/plain").status == 404
+
+
+@pytest.mark.parametrize(
+    ("given", "status"),
+    [
+        ({"mode": "bris_de_glace"}, 400),
+        ({"mode": "bris_de_glace", "reason": "  "}, 400),
+        ({"mode": "normal", "reason": "x"}, 400),
+        ({"mode": "centre_15", "reason": "x"}, 403),
+        ({**URGENT, "more": "x"}, 400),
+    ],
+)
+def test_an_emergency_needs_a_mode_a_reason_and_the_right(record: World, given: dict[str, str], status: int) -> None:
+    assert declare(record, other, patient=of("marie"), **given).status == status
+    assert documents(record, other) == set()
+
+
+def test_only_professions_with_emergency_access_have_it(record: World) -> None:
+    pharmacist = professional("other", "899700000099", "21")
+    for caller in (pharmacist, marie, patient("luc"), backend("hospital"), operator()):
+        assert declare(record, caller, patient=of("marie"), **URGENT).status == 403, caller.key
+    assert declare(record, other, patient=of("nobody"), **URGENT).status == 404
+    samu = professional("other", "899700000022", regulation=True)
+    assert declare(record, samu, patient=of("marie"), mode="centre_15", reason="appel").status == 200
+
+
+@pytest.mark.parametrize(
+    ("purpose", "refused"),
+    [("BTG", {"bris_de_glace"}), ("ETREAT", {"centre_15"}), (None, {"bris_de_glace", "centre_15"})],
+)
+def test_express_opposition_prevails(record: World, purpose: str | None, refused: set[str]) -> None:
+    system = "http://terminology.hl7.org/CodeSystem/v3-ActReason"
+    provision = {"purpose": [{"system": system, "code": purpose}]} if purpose else {}
+    record.put(consent("opposed", "marie", "deny", **provision))
+    samu = professional("other", "899700000022", regulation=True)
+    for mode in ("bris_de_glace", "centre_15"):
+        reply = declare(record, samu, patient=of("marie"), mode=mode, reason="x")
+        assert reply.status == (403 if mode in refused else 200), (mode, reply.content)
+
+
+def test_a_blocked_professional_has_no_access_in_any_mode(record: World) -> None:
+    record.put(consent("block", "marie", "deny", "899700000022"))
+    assert declare(record, other, patient=of("marie"), **URGENT).status == 403
+    assert record.ask(other).post("Patient/$declare-care", parameters(patient=of("marie"))).status == 403
+
+
+def test_declared_care_is_a_consent_that_the_holder_sees_and_ends(record: World) -> None:
+    ask = record.ask(other)
+    assert ask.post("Patient/$declare-care", parameters(patient=of("marie"))).status == 200
+    assert documents(record, other) == {"plain", "later", "psy"}
+    [given] = record.ask(marie).get("Consent").resources
+    assert given["category"][1]["coding"][0]["code"] == "presomption-equipe-soins"
+    assert record.ask(other).get("Consent").ids == [given["id"]]
+    assert record.ask(nurse).get("Consent").ids == []
+    assert len(record.ask(marie).get("Communication").ids) == 1
+    assert record.ask(other).post("Patient/$declare-care", parameters(patient=of("marie"))).status == 200
+    assert len(record.ask(marie).get("Consent").ids) == 1, "once is enough"
+    block = consent("block", "marie", "deny", "899700000022")
+    assert record.ask(marie).post("Consent", {**block, "dateTime": "2099-01-01T00:00:00Z"}).status == 201
+    assert documents(record, other) == set()
+
+
+def explain(world: World, caller: Any, **values: str) -> dict[str, Any]:
+    reply = world.ask(caller).post("$explain-access", parameters(**values))
+    assert reply.status == 200, reply.content
+    return {one["name"]: next(value for key, value in one.items() if key != "name") for one in reply.body["parameter"]}
+
+
+def test_an_operator_is_told_which_rule_decides_and_nothing_of_the_content(record: World) -> None:
+    asked = {"user": "Practitioner/gp", "identifier": f"urn:oid:1.2.250.1.71.4.2.1|{GP}", "action": "read"}
+    told = explain(record, operator(), **asked, profession="10", resource="DocumentReference/masked")
+    assert (told["allowed"], told["rule"], told["general-practitioner"]) == (True, "professional", True)
+    told = explain(record, operator(), **asked, profession="99", resource="DocumentReference/masked")
+    assert (told["allowed"], told["missing"]) == (False, "rule")
+    told = explain(record, operator(), user="Patient/marie", action="read", resource="DocumentReference/later")
+    assert (told["allowed"], told["missing"], told["record-open"]) == (False, "rule", True)
+    told = explain(record, operator(), user="Patient/marie", action="read", resource="DocumentReference/plain")
+    assert told["rule"] == "own-record"
+    scoped = {"scope": "patient/Observation.rs", "action": "read", "resource": "DocumentReference/plain"}
+    assert explain(record, operator(), user="Patient/marie", **scoped)["missing"] == "scope"
+    for caller in (marie, gp, backend("hospital", trusted=True)):
+        assert record.ask(caller).post("$explain-access", parameters(user="Patient/x")).status == 403
+
+
+def test_the_matrix_can_be_read_by_who_is_known(record: World) -> None:
+    reply = record.ask(marie).get("$habilitation-matrix")
+    assert reply.status == 200
+    assert reply.body["parameter"][0]["name"] == "version"
+
+
+def test_a_patient_is_found_by_identity(record: World) -> None:
+    identity = {"system": "urn:oid:1.2.250.1.213.1.4.10", "value": "279035121518989"}
+    record.put(resource("Patient/marie", birthDate="1979-03-28", identifier=[identity]))
+    found = declare(record, other, identifier="urn:oid:1.2.250.1.213.1.4.10|279035121518989", **URGENT)
+    assert found.body["parameter"][0]["valueReference"] == of("marie")
+    assert declare(record, other, **URGENT).status == 400
