@@ -22,7 +22,7 @@ from fhir_server.search.ast import Node, PatientIs, ReferenceIs, TokenIn, build_
 from fhir_server.search.compiler import to_filter
 from fhir_server.search.param_types.token import code_key
 from fhir_server.storage.records import Records
-from fhir_server.storage.store import Query, Store
+from fhir_server.storage.store import Document, Query, Store
 
 EMERGENCIES = "emergencies"
 """Emergency accesses declared: ``{_id, keys, patient, mode, until}``."""
@@ -78,12 +78,19 @@ class FactsReader:
         if not patients:
             return
         resources: dict[str, list[dict[str, Any]]] = {one: [] for one in patients}
-        for document in self.store.find(Query(to_filter(self._tree(patients)), ())):
+        for document in self._documents(patients):
             if document.index.get("pt") in resources and document.body is not None:
                 resources[document.index["pt"]].append(parse_stored(document.body))
         emergencies = self._emergencies() if self.caller.kind == "professional" else {}
         for one, found in resources.items():
             self._known[one] = self._record(one, found, emergencies.get(one, ""))
+
+    def _documents(self, patients: Sequence[str]) -> list[Document]:
+        """Return the resources that tell of the records; the record alone by the shortest way, and of many at once."""
+        if self.caller.kind in ("professional", "representative") or len(patients) > 1:
+            return self.store.find(Query(to_filter(self._tree(patients)), ()))
+        found = self.store.get(patients[0])
+        return [found] if found is not None and not found.deleted else []
 
     def _tree(self, patients: Sequence[str]) -> Node:
         itself = ReferenceIs(tuple(patients))

@@ -23,7 +23,6 @@ from fhir_server.search.ast import (
     GroupIs,
     Has,
     HasLabel,
-    InCompartment,
     InValueSet,
     KeyBetween,
     ListMember,
@@ -32,11 +31,7 @@ from fhir_server.search.ast import (
     Not,
     Nothing,
     NumberIs,
-    OfNoPatient,
     Or,
-    OwnedBy,
-    PatientIs,
-    PointsTo,
     PrimaryDateIs,
     QuantityIs,
     ReferenceIs,
@@ -110,6 +105,8 @@ class Query:
 
 def to_filter(tree: Node) -> dict[str, Any]:
     """Return the tree as a MongoDB filter on current documents; ``{}`` for Everything only, said on purpose."""
+    if isinstance(tree, special.Own):
+        return special.to_filter(tree)
     match tree:
         case Everything():
             return {}
@@ -139,18 +136,6 @@ def to_filter(tree: Node) -> dict[str, Any]:
             return composite.to_filter(tree)
         case NearTo():
             return near.to_filter(tree)
-        case (
-            AnyType()
-            | TypeIs()
-            | ReferenceIs()
-            | InCompartment()
-            | HasLabel()
-            | PatientIs()
-            | OfNoPatient()
-            | OwnedBy()
-            | PointsTo()
-        ):
-            return special.to_filter(tree)
         case WordIn() | TextHolds():
             return text.to_filter(tree)
         case Chain() | Has() | ListMember() | InValueSet() | Subsumed():

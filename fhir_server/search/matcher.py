@@ -9,7 +9,6 @@ from typing import Any
 
 from fhir_server.search.ast import (
     And,
-    AnyType,
     Chain,
     DateIs,
     DatePresent,
@@ -18,8 +17,6 @@ from fhir_server.search.ast import (
     ExactString,
     GroupIs,
     Has,
-    HasLabel,
-    InCompartment,
     InValueSet,
     KeyBetween,
     ListMember,
@@ -28,20 +25,14 @@ from fhir_server.search.ast import (
     Not,
     Nothing,
     NumberIs,
-    OfNoPatient,
     Or,
-    OwnedBy,
-    PatientIs,
-    PointsTo,
     PrimaryDateIs,
     QuantityIs,
-    ReferenceIs,
     RefersTo,
     Subsumed,
     TextEnds,
     TextHolds,
     TokenIn,
-    TypeIs,
     UpdatedIs,
     WordIn,
 )
@@ -62,6 +53,8 @@ from fhir_server.search.param_types import (
 
 def matches(tree: Node, document: Mapping[str, Any]) -> bool:
     """Say whether the document, as ``index_document`` builds it, is one that the tree describes."""
+    if isinstance(tree, special.Own):  # first: what policies are made of
+        return special.matches(tree, document)
     match tree:
         case Everything():
             return True
@@ -91,18 +84,6 @@ def matches(tree: Node, document: Mapping[str, Any]) -> bool:
             return composite.matches(tree, document)
         case NearTo():
             return near.matches(tree, document)
-        case (
-            AnyType()
-            | TypeIs()
-            | ReferenceIs()
-            | InCompartment()
-            | HasLabel()
-            | PatientIs()
-            | OfNoPatient()
-            | OwnedBy()
-            | PointsTo()
-        ):
-            return special.matches(tree, document)
         case WordIn() | TextHolds():
             return text.matches(tree, document)
         case Chain() | Has() | ListMember() | InValueSet() | Subsumed():
