@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from fhir_server.search import combined
 from fhir_server.search.ast import (
     And,
     AnyType,
     Chain,
+    CombinedIs,
     DateIs,
     DatePresent,
     EntryPresent,
@@ -82,6 +84,8 @@ def matches(tree: Node, document: Mapping[str, Any]) -> bool:
             return presence.matches(tree, document)
         case DateIs() | PrimaryDateIs() | UpdatedIs():
             return date.matches(tree, document)
+        case CombinedIs():
+            return combined.matches(tree, document)
         case NumberIs():
             return number.matches(tree, document)
         case QuantityIs():
