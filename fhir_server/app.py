@@ -25,7 +25,7 @@ from fhir_server.rest.headers import request_id
 from fhir_server.rest.health import ReadinessCheck, health_blueprint
 from fhir_server.rest.logs import Log, take_over_library_logs
 from fhir_server.search.paging import PageSealer
-from fhir_server.search.planner import Limits
+from fhir_server.search.plans import Limits
 from fhir_server.settings import Settings, SettingsError
 from fhir_server.storage.mongo import MongoStore
 

@@ -189,7 +189,9 @@ class Settings:
         "strict", one_of(Handling), "Unknown search parameters without `Prefer: handling`: refused or warned about."
     )
     search_join_keys: int = setting(
-        "1000", parse_positive, "Matches of a chain’s or `_has`’s other side that are looked up at once; more: probed."
+        "1000",
+        parse_positive,
+        "Matches of a chain’s or `_has`’s other side that are looked up at once; more only where probing costs more.",
     )
     search_join_depth: int = setting("8", parse_positive, "Most hops of one chain or `_has`.")
     search_budget: int = setting(

@@ -18,7 +18,7 @@ from fhir_server.interactions.searchset import build_entries, build_warnings
 from fhir_server.repository.searching import PlannedSearch
 from fhir_server.search.ast import InCompartment, Node, build_and
 from fhir_server.search.compiler import Keyset, keyset_of
-from fhir_server.search.paging import PAGE_PARAMETER, page_links, self_link
+from fhir_server.search.paging import PAGE_PARAMETER, PageState, page_links, self_link
 from fhir_server.search.parser import Search, parse_search
 from fhir_server.storage.store import Document
 
@@ -37,17 +37,15 @@ class _Page:
 
 def search(ctx: RequestContext, request: FhirRequest, route: Route) -> FhirResponse:
     """Return a searchset Bundle. Raises what ``parse_search`` does; a page link that is not good is ``NotFound``."""
-    path = _path(route)
+    path, kind = _path(route), _searched_type(route)
     parameters, keyset = request.parameters, None
-    token = open_token(parameters)
-    if token is not None:
-        state = ctx.pages.open(token, ctx.caller.key, ctx.repository.policy.digest, ctx.now)
-        if state.path != path:
-            raise NotFound(_OTHER_PATH)
-        parameters, keyset = state.parameters, state.keyset
     strict = (request.handling or ctx.settings.default_handling) == "strict"
-    kind = _searched_type(route)
+    state = _open(ctx, parameters, path)
+    if state is not None:
+        parameters, keyset, strict = state.parameters, state.keyset, state.strict
     found = parse_search(kind, parameters, strict=strict, base_url=ctx.repository.base_url, now=ctx.now)
+    if state is not None:
+        found = replace(found, warnings=(*state.warnings, *found.warnings))
     found = _within_limits(ctx, found)
     tree = ctx.repository.plan(ctx.repository.restrict(kind, _within_compartment(found.tree, route)))
     if found.count == 0 or found.summary == "count":
@@ -65,6 +63,8 @@ def search(ctx: RequestContext, request: FhirRequest, route: Route) -> FhirRespo
         policy_hash=ctx.repository.policy.digest,
         now=ctx.now,
         lifetime=timedelta(seconds=ctx.settings.page_link_lifetime),
+        strict=strict,
+        warnings=found.warnings,
     )
     body = build_searchset(
         entries,
@@ -81,6 +81,17 @@ def open_token(parameters: Sequence[tuple[str, str]]) -> str | None:
     if tokens and len(parameters) > 1:
         raise Invalid(_ONE_PAGE_PARAMETER)
     return tokens[0] if tokens else None
+
+
+def _open(ctx: RequestContext, parameters: Sequence[tuple[str, str]], path: str) -> PageState | None:
+    """Return what the page link holds, None for a fresh search. Its handling is that of the search it came from."""
+    token = open_token(parameters)
+    if token is None:
+        return None
+    state = ctx.pages.open(token, ctx.caller.key, ctx.repository.policy.digest, ctx.now)
+    if state.path != path:
+        raise NotFound(_OTHER_PATH)
+    return state
 
 
 def _path(route: Route) -> str:

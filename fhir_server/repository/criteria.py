@@ -15,7 +15,7 @@ from fhir_server.repository.searching import without_joins
 from fhir_server.search.ast import TypeIs, build_and
 from fhir_server.search.compiler import to_filter
 from fhir_server.search.parser import parse_search
-from fhir_server.search.planner import DEFAULT_LIMITS, Limits
+from fhir_server.search.plans import DEFAULT_LIMITS, Limits
 from fhir_server.storage.store import Document, Store
 
 _NOT_CRITERIA = frozenset({

@@ -17,7 +17,9 @@ from fhir_server.search.compiler import Keyset, keyset_of, page_fields, to_filte
 from fhir_server.search.matcher import index_document
 from fhir_server.search.measures import count_keys, fields_of, has_joins, merge_fields
 from fhir_server.search.parser import Search
-from fhir_server.search.planner import IndexDocument, Limits, Planned, Planner
+from fhir_server.search.planner import Planner
+from fhir_server.search.plans import IndexDocument, Limits, Planned
+from fhir_server.search.sorting import has_index
 from fhir_server.storage.store import Document, Query, Store
 from fhir_server.terminology.resolving import resolve_terminology
 
@@ -25,6 +27,8 @@ Disclose = Callable[[Action, Sequence[Document]], None]
 
 _SMALLEST_BATCH = 50
 _LARGEST_BATCH = 1_000
+_MANY_CANDIDATES = 5_000
+"""Candidates are counted so far; beyond it as much looking up is worth while as there may be."""
 _KEYS_OF_ONE_COMMAND = 20_000
 
 
@@ -47,6 +51,10 @@ class StoreLookup:
         """Return some documents, all if they are fewer than ``limit``. One round trip."""
         return [to_index_document(one) for one in self.store.find(_bare(tree, fields, limit))]
 
+    def count(self, tree: Node, limit: int) -> int:
+        """Return how many documents there are, counting no further than ``limit``. One round trip."""
+        return self.store.count(to_filter(tree), limit)
+
     def walk(self, tree: Node, fields: Sequence[str]) -> Iterator[list[IndexDocument]]:
         """Yield all documents in batches, in no order. One round trip for each."""
         found = (to_index_document(one) for one in self.store.iterate(_bare(tree, fields, 0), timed=True))
@@ -67,6 +75,7 @@ class PlannedSearch:
 
     store: Store
     planner: Planner
+    tree: Node
     planned: Planned
     disclose: Disclose | None = None
     """Is told of what the caller is about to be shown."""
@@ -82,11 +91,12 @@ class PlannedSearch:
         return page
 
     def _page(self, search: Search, after: Keyset | None, count: int) -> list[Document]:
-        check_sortable(self.store, search, self.planned.tree, self.planner.limits.budget)
-        residual = self.planned.residual
-        if residual is None:
-            return run(self.store, to_query(search, after, count, self.planned.tree), page_fields(search))
-        candidates = self._candidates(search, residual, after, count)
+        # An order that is computed looks at all candidates, whatever the page.
+        planned = self.planned if has_index(search.sort) else self._planned_for_all()
+        check_sortable(self.store, search, planned.tree, self.planner.limits.budget)
+        if planned.residual is None:
+            return run(self.store, to_query(search, after, count, planned.tree), page_fields(search))
+        candidates = self._candidates(search, planned, after, count)
         page: list[Document] = []
         while missing := count + 1 - len(page):
             taken = list(islice(candidates, missing))
@@ -97,7 +107,8 @@ class PlannedSearch:
 
     def count(self, *, accurate: bool) -> int:
         """Return how many there are, exactly or by a cheap estimate. Raises ``TooCostly`` rather than guess."""
-        tree, residual = self.planned.tree, self.planned.residual
+        planned = self._planned_for_all()
+        tree, residual = planned.tree, planned.residual
         if residual is None:
             return self.store.count(to_filter(tree)) if accurate else self.store.estimate(to_filter(tree))
         seen = found = 0
@@ -110,31 +121,47 @@ class PlannedSearch:
 
     def first(self, limit: int) -> Node:
         """Return a tree without joins of all matches, or of ``limit`` of them if there are more."""
-        residual = self.planned.residual
+        planned = self._planned_for_all()
+        tree, residual = planned.tree, planned.residual
         if residual is None:
-            return self.planned.tree
+            return tree
         found: list[str] = []
-        for batch in self.planner.lookup.walk(self.planned.tree, fields_of(residual)):
+        for batch in self.planner.lookup.walk(tree, fields_of(residual)):
             found += [one["_id"] for one in self.planner.settle(residual, batch)]
             if len(found) >= limit:
                 break
-        return build_and([self.planned.tree, ReferenceIs(tuple(found[:limit]))])
+        return build_and([tree, ReferenceIs(tuple(found[:limit]))])
 
-    def _candidates(self, search: Search, residual: Node, after: Keyset | None, count: int) -> Iterator[Document]:
-        """Yield, without bodies, what holds, in the order of the page."""
-        fields = merge_fields(fields_of(residual), page_fields(search))
-        size = max(2 * count, _SMALLEST_BATCH)
+    def _planned_for_all(self) -> Planned:
+        """Return the plan for one who looks at all matches, not at one page of them."""
+        if self.planned.residual is None:
+            return self.planned
+        candidates = self.store.count(to_filter(self.planned.tree), _MANY_CANDIDATES)
+        return self.planner.plan(self.tree, candidates if candidates < _MANY_CANDIDATES else self.planner.limits.budget)
+
+    def _candidates(self, search: Search, planned: Planned, after: Keyset | None, count: int) -> Iterator[Document]:
+        """Yield, without bodies, what holds, in the order of the page; planned anew where much is probed in vain."""
+        smallest = size = max(2 * count, _SMALLEST_BATCH)
+        probed = 0
         while True:
-            query = to_query(search, after, size - 1, self.planned.tree)
+            residual = planned.residual
+            fields = page_fields(search) if residual is None else merge_fields(fields_of(residual), page_fields(search))
+            query = to_query(search, after, size - 1, planned.tree)
             batch = run(self.store, query, fields, with_body=False)
-            settled = self.planner.settle(residual, [to_index_document(one) for one in batch])
-            holding = {one["_id"] for one in settled}
-            yield from (one for one in batch if one.reference in holding)
+            yield from batch if residual is None else self._holding(residual, batch)
             if len(batch) < size:
                 return
             last = batch[-1]
             after = keyset_of(search, last.reference, last.updated, last.index, after is not None and after.backward)
-            size = min(2 * size, max(size, _LARGEST_BATCH))
+            size, probed = min(2 * size, max(size, _LARGEST_BATCH)), probed + len(batch)
+            if residual is not None:
+                planned = self.planner.plan(self.tree, probed)
+                size = smallest if planned.residual is None else size
+
+    def _holding(self, residual: Node, batch: Sequence[Document]) -> list[Document]:
+        settled = self.planner.settle(residual, [to_index_document(one) for one in batch])
+        holding = {one["_id"] for one in settled}
+        return [one for one in batch if one.reference in holding]
 
     def _with_bodies(self, found: Sequence[Document]) -> list[Document]:
         """Return the documents with bodies, in their places on the page, without what has ceased to be there."""
@@ -155,7 +182,7 @@ def plan_search(
     """Return the restricted tree with its joins resolved, +1 round trip for each hop. Raises ``TooCostly``."""
     tree = resolve_terminology(tree, StoredTerminology(store, policy))
     planner = Planner(StoreLookup(store, policy), limits)
-    return PlannedSearch(store, planner, planner.plan(tree), disclose)
+    return PlannedSearch(store, planner, tree, planner.plan(tree), disclose)
 
 
 def without_joins(store: Store, policy: Policy, limits: Limits, tree: Node, limit: int) -> Node:

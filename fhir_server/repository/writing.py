@@ -31,7 +31,7 @@ from fhir_server.repository.touching import to_touched
 from fhir_server.repository.versions import build_body, merge_meta, next_instant
 from fhir_server.search.history_filter import to_policy_fields
 from fhir_server.search.indexer import to_index
-from fhir_server.search.planner import DEFAULT_LIMITS, Limits
+from fhir_server.search.plans import DEFAULT_LIMITS, Limits
 from fhir_server.search.stored import stored_parameters
 from fhir_server.storage.store import Change, Document, Guard, OutdatedIndex, Plan, Store, VersionConflict
 from fhir_server.validation.structure import check_structure

@@ -17,7 +17,8 @@ Index fields (``indexer.to_index``), each written and asked by one module of ``p
     f   fragments of strings, for ``:contains``: ``Patient~ontain``; w words, for ``_text``, ``_content`` and ``:text``:
         ``Observation+glucose`` of the content, ``Observation*glucose`` of the narrative
     v   texts without an index, looked into last: ``code: body height |``, ``_content: …``, ``_text: …``, long strings
-    d   dates other than the primary one: ``{p, s, e}``, start included, end excluded, milliseconds of UTC
+    d   dates other than the primary one: ``{p, s, e}``, start included, end excluded, milliseconds of UTC; in ``d`` and
+        ``s`` there are keys that join those of several parameters too (``combined``)
     n   numbers ``{p, lo, hi}``; q quantities ``{p, lo, hi, u, c, n}``: bounds as ``sortable`` texts, u system|code,
         c code, n unit; once more under ``Observation.value-quantity~g`` with bounds in UCUM's base units
     g   composites ``{p, k, v, w, …}``: p the key with the first component's code

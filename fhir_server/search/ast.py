@@ -148,6 +148,14 @@ class DateIs:
 
 
 @dataclass(frozen=True, slots=True)
+class CombinedIs:
+    """One entry of ``d`` with one of these keys, which are made of several parameters', keeps all the bounds."""
+
+    keys: tuple[str, ...]
+    bounds: tuple[Bounds, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class PrimaryDateIs:
     """The primary date of a resource of this type keeps the bounds on ``ds`` and ``de``."""
 
@@ -346,6 +354,7 @@ Leaf = (
     | DatePresent
     | EntryPresent
     | DateIs
+    | CombinedIs
     | PrimaryDateIs
     | UpdatedIs
     | NumberIs

@@ -10,11 +10,12 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from fhir_server.search import sorting
+from fhir_server.search import combined, sorting
 from fhir_server.search.ast import (
     And,
     AnyType,
     Chain,
+    CombinedIs,
     DateIs,
     DatePresent,
     EntryPresent,
@@ -112,7 +113,9 @@ def to_filter(tree: Node) -> dict[str, Any]:
             return {}
         case Nothing():
             return dict(_NOTHING)
-        case And(children):
+        case And():
+            joined = combined.combine(tree)
+            children = joined.children if isinstance(joined, And) else (joined,)
             return merge_conditions([to_filter(child) for child in _without_implied_types(children)])
         case Or(children):
             return {"$or": [to_filter(child) for child in children]}
@@ -128,6 +131,8 @@ def to_filter(tree: Node) -> dict[str, Any]:
             return presence.to_filter(tree)
         case DateIs() | PrimaryDateIs() | UpdatedIs():
             return date.to_filter(tree)
+        case CombinedIs():
+            return combined.to_filter(tree)
         case NumberIs():
             return number.to_filter(tree)
         case QuantityIs():
@@ -151,13 +156,14 @@ def to_query(
     """
     if not sorting.has_index(search.sort):
         return _to_sorted(search, after, count, search.tree if tree is None else tree)
-    narrowed = _ordered(search.tree if tree is None else tree, frequency)
-    branches = [_with_type_token(branch) for branch in _split_long(narrowed)]
+    narrowed = _ordered(combined.combine(search.tree if tree is None else tree), frequency)
+    joined = combined.combined_index(narrowed)
+    branches = [narrowed] if joined else [_with_type_token(branch) for branch in _split_long(narrowed)]
     segments = _segments(search.sort, after)
     query: Query | None = None
     for constraint, sort in reversed(segments):
         filters = [merge_conditions([to_filter(branch), constraint]) for branch in branches]
-        hint = _hint(branches[0], sort, frequency)
+        hint = joined or _hint(branches[0], sort, frequency)
         query = Query(filters[0] if len(filters) == 1 else {"$or": filters}, sort, count + 1, hint, query)
     assert query is not None
     return query

@@ -13,6 +13,7 @@ from fhir_server.errors import FhirError, Issue, Processing, Text
 from fhir_server.fhir.definitions import compartment_definitions, structure
 from fhir_server.fhir.fhirpath.expression import compile_expression
 from fhir_server.fhir.reference import local_targets
+from fhir_server.search import combined
 from fhir_server.search.entries import Entries, Extract
 from fhir_server.search.expressions import cast_of, first_step, steps_of
 from fhir_server.search.param_types import composite, date, near, number, quantity, reference, string, text, token, uri
@@ -106,6 +107,9 @@ def _to_fields(resource: Mapping[str, Any], plan: Plan, entries: Entries, base_u
         fields["ds"], fields["de"] = entries.primary
         if entries.primary[1] - entries.primary[0] > LONG:
             entries.t[f"{resource_type}:long"] = None
+    compartments = _compartments(own, resource_type, plan, entries)
+    patient = _patient(own, resource_type, plan, entries, compartments)
+    combined.add_entries(resource_type, patient, entries)
     words, texts = text.to_fields(resource)
     parts = string.fragments(resource_type, entries.contained)
     found_texts = {**entries.v, **dict.fromkeys(texts)}
@@ -121,10 +125,8 @@ def _to_fields(resource: Mapping[str, Any], plan: Plan, entries: Entries, base_u
         fields["g"] = entries.g
     if entries.near is not None:
         fields["nx"], fields["ny"], fields["nz"] = entries.near
-    compartments = _compartments(own, resource_type, plan, entries)
     if compartments:
         fields["c"] = compartments
-    patient = _patient(own, resource_type, plan, entries, compartments)
     if patient is not None:
         fields["pt"] = patient
     labels = _labels(resource)

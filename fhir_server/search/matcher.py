@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from fhir_server.search import combined
 from fhir_server.search.ast import (
     And,
     Chain,
+    CombinedIs,
     DateIs,
     DatePresent,
     EntryPresent,
@@ -76,6 +78,8 @@ def matches(tree: Node, document: Mapping[str, Any]) -> bool:
             return presence.matches(tree, document)
         case DateIs() | PrimaryDateIs() | UpdatedIs():
             return date.matches(tree, document)
+        case CombinedIs():
+            return combined.matches(tree, document)
         case NumberIs():
             return number.matches(tree, document)
         case QuantityIs():

@@ -87,6 +87,18 @@ def count_keys(tree: Node) -> int:
             return 1
 
 
+def most_matches(tree: Node) -> int | None:
+    """Return how many resources match at the most, by the ids that the tree names; None where it names none."""
+    match tree:
+        case ReferenceIs(references):
+            return len(references)
+        case And(children):
+            known = [most for child in children if (most := most_matches(child)) is not None]
+            return min(known) if known else None
+        case _:
+            return None
+
+
 def merge_fields(*fields: Sequence[str]) -> tuple[str, ...]:
     """Return each field once; ``*`` stands for all."""
     merged = tuple(dict.fromkeys(name for each in fields for name in each))

@@ -19,13 +19,13 @@ from urllib.parse import quote, urlencode
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from fhir_server.errors import NotFound, Text
+from fhir_server.errors import Issue, NotFound, Text
 from fhir_server.search.compiler import Keyset
 
 PAGE_PARAMETER = "_page"
 """The query parameter that a page link consists of."""
 
-_VERSION = b"3"
+_VERSION = b"4"
 _NONCE = 12
 _LONGEST_TOKEN = 400_000
 _UNUSABLE = Text(
@@ -39,12 +39,15 @@ class PageState:
     """What a page needs: the search as it was used, where the page begins, and until when the link is good.
 
     ``path`` is what was searched below the base (``Observation``, empty for the system); ``keyset`` None is page one.
+    ``strict`` is how the search was handled, ``warnings`` what a lenient one has to say on each of its pages.
     """
 
     path: str
     parameters: tuple[tuple[str, str], ...]
     keyset: Keyset | None
     expires: datetime
+    strict: bool = True
+    warnings: tuple[Issue, ...] = ()
 
 
 class PageSealer:
@@ -110,6 +113,8 @@ def page_links(
     policy_hash: str,
     now: datetime,
     lifetime: timedelta,
+    strict: bool = True,
+    warnings: tuple[Issue, ...] = (),
 ) -> tuple[Link, ...]:
     """Return self, first and, where their keysets are given, previous and next.
 
@@ -121,7 +126,7 @@ def page_links(
     for relation, keyset in wanted:
         if keyset is None and relation != "first":
             continue
-        state = PageState(path, used, keyset, expires)
+        state = PageState(path, used, keyset, expires, strict, warnings)
         links.append(page_link(base_url, relation, state, sealer.seal(state, caller, policy_hash)))
     return tuple(links)
 
@@ -137,17 +142,20 @@ def _bound_to(caller: str, policy_hash: str) -> bytes:
 
 def _to_bytes(state: PageState) -> bytes:
     keyset = None if state.keyset is None else _keyset_to_json(state.keyset)
-    content = [state.path, state.parameters, keyset, _milliseconds(state.expires)]
+    warnings = [_issue_to_json(one) for one in state.warnings]
+    content = [state.path, state.parameters, keyset, _milliseconds(state.expires), state.strict, warnings]
     return zlib.compress(json.dumps(content, separators=(",", ":")).encode(), 6)
 
 
 def _from_bytes(content: bytes) -> PageState:
-    path, parameters, keyset, expires = json.loads(zlib.decompress(content))
+    path, parameters, keyset, expires, strict, warnings = json.loads(zlib.decompress(content))
     return PageState(
         path=path,
         parameters=tuple((name, value) for name, value in parameters),
         keyset=None if keyset is None else _keyset_from_json(keyset),
         expires=_moment(expires),
+        strict=strict,
+        warnings=tuple(map(_issue_from_json, warnings)),
     )
 
 
@@ -158,6 +166,15 @@ def _keyset_to_json(keyset: Keyset) -> list[Any]:
 def _keyset_from_json(content: list[Any]) -> Keyset:
     backward, inclusive, tied, values = content
     return Keyset(tuple(_from_json(one) for one in values), backward, inclusive, tied)
+
+
+def _issue_to_json(issue: Issue) -> list[Any]:
+    return [issue.code, issue.text.en, issue.text.fr, issue.severity, issue.expression]
+
+
+def _issue_from_json(content: list[Any]) -> Issue:
+    code, en, fr, severity, expression = content
+    return Issue(code, Text(en, fr), severity, tuple(expression))
 
 
 def _to_json(value: Any) -> Any:

@@ -6,6 +6,7 @@ from datetime import date, timedelta
 from pathlib import Path
 from random import Random
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -22,9 +23,12 @@ PATIENTS, PRACTITIONERS, EVENTS = 2_000, 40, 3_000
 INS = "urn:oid:1.2.250.1.213.1.4.8"
 LOINC = "http://loinc.org"
 FAMILIES = [
-    f"{start}{end}" for start in ("Mar", "Ber", "Du", "Le", "Mo") for end in ("tin", "nard", "pont", "roy", "reau")
+    f"{start}{end}"
+    for start in ("Mar", "Ber", "Du", "Le", "Mo")
+    for end in ("tin", "tinez", "nard", "pont", "roy", "reau", "chand", "vaux")
 ]
-GIVEN = ["Aïcha", "Bruno", "Chloé", "Denis", "Élodie", "Farid", "Gaëlle", "Hugo"]
+GIVEN = ["Marie", "Marion", "Martine", "Marc", "Maël", "Chloé", "Charles", "Jean-Baptiste", "Jean", "Jeanne", "Léo"]
+STATUSES = ["current", "superseded", "entered-in-error"]
 TYPES = ["11488-4", "34133-9", "18842-5", "11502-2", "60591-5"]
 
 
@@ -59,20 +63,21 @@ def fhir(mongod: EmbeddedMongod, tmp_path_factory: pytest.TempPathFactory) -> It
 
 
 def patients() -> Iterator[dict[str, Any]]:
-    """Yield patients, each with an INS, a name, a birth date and a phone."""
+    """Yield patients, each with an INS, names, a birth date and a phone; names and days of birth are shared by many."""
+    random = Random(4)
     for number in range(PATIENTS):
         yield {
             "resourceType": "Patient",
             "id": f"p{number}",
             "identifier": [{"system": INS, "value": f"2790351{number:06d}"}],
-            "name": [{"family": FAMILIES[number % 25], "given": [GIVEN[number // 25 % 8]]}],
-            "birthDate": str(date(1930, 1, 1) + timedelta(days=number * 17)),
+            "name": [{"family": random.choice(FAMILIES), "given": random.sample(GIVEN, random.randrange(1, 4))}],
+            "birthDate": str(date(1930, 1, 1) + timedelta(days=random.randrange(100) * 300)),
             "telecom": [{"system": "phone", "value": f"+3361{number:07d}"}],
         }
 
 
 def documents() -> Iterator[dict[str, Any]]:
-    """Yield documents of the first hundred patients, with all statuses, types and times mixed."""
+    """Yield ten years of documents of a few patients, with all statuses, types and times mixed."""
     random = Random(1)
     for number in range(EVENTS):
         start = date(2015, 1, 1) + timedelta(days=random.randrange(3_650))
@@ -80,10 +85,10 @@ def documents() -> Iterator[dict[str, Any]]:
         yield {
             "resourceType": "DocumentReference",
             "id": f"d{number}",
-            "status": random.choice(["current"] * 9 + ["superseded"]),
+            "status": random.choice(STATUSES),
             "type": {"coding": [{"system": LOINC, "code": random.choice(TYPES)}]},
-            "subject": {"reference": f"Patient/p{random.randrange(20)}"},
-            "date": f"{start}T10:00:00Z",
+            "subject": {"reference": f"Patient/p{random.randrange(5, 8)}"},
+            "date": f"{start + timedelta(days=random.randrange(300))}T10:00:00Z",
             "context": {"period": period},
             "content": [{"attachment": {"url": "urn:oid:1.2.3"}}],
         }
@@ -123,18 +128,40 @@ def audit_events() -> Iterator[dict[str, Any]]:
         }
 
 
+SOMEBODY = list(patients())[42]
+BORN, NAME = SOMEBODY["birthDate"], SOMEBODY["name"][0]
+DOCUMENT = f"DocumentReference?patient=Patient/p7&status=current&type={LOINC}|34133-9"
 NAMED = {
     "Patient by INS": (f"Patient?identifier={INS}|2790351000042", {"token"}, 1),
-    "Patient by name": ("Patient?name=bernard", {"string"}, 80),
-    "Patient by name and birth date": ("Patient?family=dutin&birthdate=1931-08-19", {"string", "type_date"}, 1),
-    "Patient by birth date": ("Patient?birthdate=1931-08-19", {"type_date"}, 1),
-    "Patient by year of birth": ("Patient?birthdate=1931", {"type_date"}, 21),
+    "Patient by name": ("Patient?name=bernard", {"string"}, 40),
+    "Patient by family and given name": ("Patient?family=martin&given=marc", {"string"}, 10),
+    "Patient by family and long given name": ("Patient?family=le&given=jean-baptiste", {"string"}, 20),
+    "Patient by given name and beginning of family": ("Patient?given=mar&family=dup", {"string"}, 20),
+    "Patient by family and birth date": (f"Patient?family={NAME['family']}&birthdate={BORN}", {"string"}, 1),
+    "Patient by name and birth date": (f"Patient?name=marie&birthdate={BORN}", {"string"}, 3),
+    "Patient by names and birth date": (
+        f"Patient?family={NAME['family']}&given={quote(NAME['given'][0])}&birthdate={BORN}",
+        {"string"},
+        1,
+    ),
+    "Patient by birth date": (f"Patient?birthdate={BORN}", {"type_date"}, 10),
+    "Patient by year of birth": (f"Patient?birthdate={BORN[:4]}", {"type_date"}, 10),
     "Patient by phone": ("Patient?phone=%2B33610000042", {"token"}, 1),
-    "DocumentReference by patient, status, type and period": (
-        f"DocumentReference?patient=Patient/p7&status=current&type={LOINC}|34133-9"
-        "&period=ge2016-01-01&period=le2023-12-31",
-        {"patient_token", "reference"},
-        5,
+    "DocumentReference by patient, status, type and a narrow period": (
+        f"{DOCUMENT}&period=ge2019-03-01&period=lt2019-06-01",
+        {"date"},
+        1,
+    ),
+    "DocumentReference by patient, status, type and month": (f"{DOCUMENT}&period=2019-06", {"date"}, 1),
+    "DocumentReference by patient, status, type and years": (
+        f"{DOCUMENT}&period=ge2016-01-01&period=le2019-12-31",
+        {"date"},
+        20,
+    ),
+    "DocumentReference by patient, either status, either type and year": (
+        f"{DOCUMENT},{LOINC}|18842-5&period=2019".replace("=current", "=current,superseded"),
+        {"date"},
+        10,
     ),
     "DocumentReference by patient, type and date": (
         f"DocumentReference?patient=Patient/p7&type={LOINC}|34133-9&date=ge2018-01-01&date=le2021-12-31",

@@ -20,7 +20,7 @@ from fhir_server.search.ast import HasLabel, Node, build_and, build_not
 from fhir_server.search.compiler import keyset_of
 from fhir_server.search.indexer import to_index
 from fhir_server.search.parser import parse_search
-from fhir_server.search.planner import Limits
+from fhir_server.search.plans import Limits
 from fhir_server.storage.mongo import MongoStore
 from fhir_server.storage.store import Change, Plan
 

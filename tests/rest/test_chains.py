@@ -257,7 +257,7 @@ def test_depth_and_breadth_have_limits_that_say_so(fhir: Fhir) -> None:
 
 
 def test_the_budget_is_kept_and_the_parameter_named(fhir_with: Any) -> None:
-    fhir = fhir_with(search_join_keys=2, search_budget=20)
+    fhir = fhir_with(search_join_keys=2, search_budget=12)
     for number in range(12):
         put(fhir, f"Patient/{number}", gender="female" if number else "male")
         fhir.create(observation(f"Patient/{number}"))

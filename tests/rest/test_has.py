@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.rest.fhir import Fhir
+from tests.rest.fhir import Fhir, entry, observation, patient
 from tests.rest.test_chains import follow, put
 
 LOINC = "http://loinc.org"
@@ -123,3 +123,14 @@ def test_what_was_deleted_is_no_reason(ward: Fhir) -> None:
     ward.delete("Observation/two")
     assert ward.get("Patient?_has:Observation:patient:code=9999-9").ids == []
     assert ward.get("Patient?_has:Observation:patient:_has:AuditEvent:entity:agent=durand").ids == []
+
+
+def test_rare_matches_are_found_from_the_other_side_within_the_budget(fhir_with: Any) -> None:
+    fhir = fhir_with(search_join_keys=100, search_budget=700)
+    people = [entry("PUT", f"Patient/p{number:03}", patient(id=f"p{number:03}")) for number in range(900)]
+    many = [entry("POST", "Observation", observation("Patient/p001")) for _ in range(150)]
+    assert fhir.transact(*people, *many).status == 200
+    for query in ("_has:Observation:patient:status=final", "_has:Observation:patient:status=final&_sort=_id"):
+        assert fhir.get(f"Patient?{query}").ids == ["p001"]
+    assert fhir.get("Patient?_has:Observation:patient:status=final&_summary=count").body["total"] == 1
+    assert fhir.get("Patient?_has:Observation:patient:status=final&_sort=name").ids == ["p001"]

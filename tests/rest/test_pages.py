@@ -223,3 +223,28 @@ def test_every_summary_shapes_every_match(fhir: Fhir) -> None:
     assert fhir.get("Observation?_summary=text&_sort=code&_count=1").body["entry"][0]["search"]["mode"] == "match"
     system = fhir.get("?_elements=note,birthDate").resources[0]
     assert system.keys() - {"resourceType", "id", "meta"} == {"status", "code", "note"}
+
+
+def test_the_pages_of_a_lenient_search_are_lenient_and_say_why(fhir: Fhir) -> None:
+    fill(fhir, 5)
+    page = fhir.get("Observation?unknown=1&status=final&_count=2", Prefer="handling=lenient")
+    warning = page.body["entry"][-1]
+    assert warning["search"]["mode"] == "outcome"
+    for relation in ("next", "next", "previous", "first"):
+        page = fhir.get(page.link(relation) or "", Prefer="handling=strict")
+        assert page.status == 200
+        assert page.body["entry"][-1] == warning
+        assert "unknown" not in (page.link("self") or "")
+
+
+@pytest.mark.parametrize(("handling", "status"), [("lenient", 200), ("strict", 400)])
+def test_too_many_includes_are_treated_on_each_page_as_the_first_was_asked_for(
+    fhir_with: Callable[..., Fhir], handling: str, status: int
+) -> None:
+    fhir = fhir_with(max_included=1, default_handling="strict" if handling == "lenient" else "lenient")
+    one, other = (f"Patient/{fhir.create(patient())['id']}" for _ in range(2))
+    fhir.create(observation(one, effectiveDateTime="2023"))
+    fhir.create(observation(one, effectiveDateTime="2022", performer=[{"reference": other}]))
+    first = fhir.get("Observation?_include=*&_sort=-date&_count=1", Prefer=f"handling={handling}")
+    assert len(first.resources) == 2
+    assert fhir.get(first.link("next") or "").status == status

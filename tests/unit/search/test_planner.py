@@ -27,7 +27,8 @@ from fhir_server.search.indexer import to_index
 from fhir_server.search.matcher import index_document, matches
 from fhir_server.search.measures import fields_of, has_joins
 from fhir_server.search.parser import parse_search
-from fhir_server.search.planner import DEFAULT_LIMITS, IndexDocument, Limits, Planner
+from fhir_server.search.planner import Planner
+from fhir_server.search.plans import DEFAULT_LIMITS, IndexDocument, Limits
 
 NOW = datetime(2024, 1, 1, tzinfo=UTC)
 SUBJECT = Link("Observation", "subject", patient=True)
@@ -52,6 +53,10 @@ class Shelf:
     def find(self, tree: Node, fields: Sequence[str], limit: int) -> list[IndexDocument]:
         self.asked.append("find")
         return self._matching(tree, fields)[:limit]
+
+    def count(self, tree: Node, limit: int) -> int:
+        self.asked.append("count")
+        return min(len(self._matching(tree, ())), limit)
 
     def walk(self, tree: Node, fields: Sequence[str]) -> Iterator[list[IndexDocument]]:
         found = self._matching(tree, fields)
@@ -124,6 +129,38 @@ def test_a_large_inner_side_is_left_to_probe() -> None:
     assert (planned.tree, planned.residual) == (TypeIs(("Observation",)), OF_FEMALES)
     assert fields_of(OF_FEMALES) == ("pt",)
     assert [step.way for step in planner.steps] == ["probe"]
+
+
+def test_probing_in_vain_makes_a_larger_inner_side_worth_looking_up() -> None:
+    planner = Planner(Shelf(*people(160)), Limits(keys=3, worth=2))
+    tree = build_and([TypeIs(("Observation",)), OF_FEMALES])
+    assert planner.plan(tree).residual == OF_FEMALES
+    assert planner.plan(tree, 39).residual == OF_FEMALES
+    planned = planner.plan(tree, 60)
+    assert planned.residual is None
+    assert len([one for one in planner.lookup.find(planned.tree, (), 200) if one["type"] == "Observation"]) == 80
+
+
+def test_a_further_join_weighs_its_candidates_against_its_inner_side() -> None:
+    shelf = Shelf(*people(120))
+    tree = tree_of("Patient", "_has:Observation:patient:subject:Patient.gender", "female")
+    assert found_by(shelf, tree, Limits(keys=10, worth=2)) == {f"Patient/{number}" for number in range(1, 120, 2)}
+    assert shelf.asked.count("walk") == 0
+    few = build_and([ReferenceIs(("Observation/o1",)), OF_FEMALES])
+    shelf.asked.clear()
+    assert found_by(shelf, Has("_has", SUBJECT, ("Patient",), few), Limits(keys=2)) == {"Patient/1"}
+    assert shelf.asked[:3] == ["find", "count", "walk"]  # three females, one candidate: that one is asked
+
+
+def test_referrers_are_read_together_unless_one_candidate_has_many() -> None:
+    tree = tree_of("Patient", "_has:Observation:patient:status", "final")
+    shelf = Shelf(*people(20))
+    assert len(found_by(shelf, tree, Limits(keys=3))) == 20
+    assert "exist" not in shelf.asked
+    crowd = [observation(f"x{number}", "Patient/0") for number in range(90)]
+    shelf = Shelf(*crowd, *people(20))
+    assert len(found_by(shelf, tree, Limits(keys=3))) == 20
+    assert shelf.asked.count("exist") == 1
 
 
 def test_an_inner_side_is_looked_up_once_however_often_it_stands_there() -> None:
