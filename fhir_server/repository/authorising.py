@@ -81,10 +81,13 @@ class Authority:
 
     def visible(self, documents: Mapping[str, Document]) -> dict[str, Document]:
         """Return the documents that the caller may know of."""
+        self._gather(map(to_index_document, documents.values()))
         return {reference: one for reference, one in documents.items() if self.sees(one)}
 
     def check(self, changes: Sequence[Change]) -> list[Decision]:
         """Return the decisions on all changes. Raises ``Forbidden`` naming every change that is not allowed."""
+        images = [one for change in changes for one in (change.before, change.after) if one is not None]
+        self._gather(map(to_index_document, images))
         decisions: list[Decision] = []
         failures: list[FhirError] = []
         for change in changes:
@@ -96,6 +99,16 @@ class Authority:
         if failures:
             raise join_errors(failures)
         return decisions
+
+    def referable(self, documents: Mapping[str, Document]) -> dict[str, Document]:
+        """Return the documents that the caller may refer to, and the deleted ones."""
+        self._gather(map(to_index_document, documents.values()))
+        return {name: one for name, one in documents.items() if one.deleted or self.decide("refer", one).allowed}
+
+    def _gather(self, described: Iterable[Mapping[str, Any]]) -> None:
+        """Read the facts of all these patients at once; what follows finds them read."""
+        if self.policy.is_of_many:
+            self.about(described).policy.facts()
 
     def _decide_change(self, change: Change) -> Decision:
         before, after = change.before, change.after

@@ -42,6 +42,7 @@ class FactsReader:
     base_url: str
     _known: dict[str, RecordFacts | None] = field(default_factory=dict)
     _permitted: tuple[str, ...] | None = None
+    _declared: dict[str, str] | None = None
     _gathered: dict[tuple[str, ...] | None, Facts] = field(default_factory=dict)
 
     def __call__(self, patients: Sequence[str] | None) -> Facts:
@@ -133,6 +134,11 @@ class FactsReader:
         return name_of(reference) in caller_keys(alone)
 
     def _emergencies(self) -> dict[str, str]:
+        if self._declared is None:
+            self._declared = self._read_emergencies()
+        return self._declared
+
+    def _read_emergencies(self) -> dict[str, str]:
         keys = list(caller_keys(self.caller))
         filter = {"keys": {"$in": keys}, "until": {"$gt": self.now}}
         return {one["patient"]: one["mode"] for one in self.records.find(EMERGENCIES, filter, (("until", 1),))}

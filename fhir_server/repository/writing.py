@@ -232,8 +232,7 @@ class Writer:
         if self.policy.unrestricted:
             return self.store.get_many(references, with_body=False)
         found = self.store.get_many(references, with_body=False, index_fields=POLICY_INDEX)
-        authority = Authority(self.policy, self.store)
-        return {name: one for name, one in found.items() if one.deleted or authority.decide("refer", one).allowed}
+        return Authority(self.policy, self.store).referable(found)
 
     def _visible(self, references: Iterable[str]) -> Collection[str]:
         """Return those of the references that the caller may know of."""

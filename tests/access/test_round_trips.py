@@ -1,0 +1,82 @@
+"""What the policy adds to a request in commands to the database: a fixed number, however many hits and patients."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from fhir_server.access.caller import LOCAL_CALLER, Caller
+from fhir_server.app import Composition, build_app
+from fhir_server.storage.mongo import MongoStore
+from tests.access.callers import IDNAT, backend, patient, professional
+from tests.rest.fhir import Fhir, entry, observation
+
+Counted = Callable[[Caller, Callable[[Fhir], Any]], list[str]]
+
+
+@pytest.fixture
+def counted(composition: Composition) -> Counted:
+    """Return a function that gives the commands of what a caller does."""
+    names: list[str] = []
+    speaking = [LOCAL_CALLER]
+    settings = composition.settings
+    store = MongoStore(settings.mongodb_uri or "", settings.database, listener=names.append)
+    store.prepare()
+    composition._store = store
+    fhir = Fhir(build_app(composition, authenticate=lambda environ: speaking[0]))
+    fhir.get("Patient?identifier=warm")
+
+    def count(caller: Caller, work: Callable[[Fhir], Any]) -> list[str]:
+        names.clear()
+        speaking[0] = caller
+        work(fhir)
+        return [name for name in names if name not in ("hello", "ping", "endSessions")]
+
+    return count
+
+
+def put(*ids: str) -> Callable[[Fhir], Any]:
+    resources = [{"resourceType": "Patient", "id": id} for id in ids]
+    return lambda fhir: fhir.transact(*(entry("PUT", f"Patient/{one['id']}", one) for one in resources))
+
+
+def test_a_patients_read_and_search_take_one_look_at_the_record_more(counted: Counted) -> None:
+    counted(LOCAL_CALLER, put("marie"))
+    marie = patient("marie")
+    assert counted(marie, lambda fhir: fhir.get("Patient/marie")) == ["find", "find"]
+    assert counted(marie, lambda fhir: fhir.get("Observation")) == ["find", "find"]
+    assert counted(marie, lambda fhir: fhir.get("Patient?_has:Observation:patient:status=final")) == ["find"] * 3
+
+
+@pytest.mark.parametrize("patients", [1, 30])
+def test_a_professionals_search_costs_the_same_whomever_they_care_for(counted: Counted, patients: int) -> None:
+    ids = [f"p{number}" for number in range(patients)]
+    counted(LOCAL_CALLER, put(*ids))
+    circles = [
+        {
+            "resourceType": "CareTeam",
+            "id": id,
+            "status": "active",
+            "subject": {"reference": f"Patient/{id}"},
+            "participant": [{"member": {"identifier": {"system": IDNAT, "value": "899700218896"}}}],
+        }
+        for id in ids
+    ]
+    counted(LOCAL_CALLER, lambda fhir: fhir.transact(*(entry("PUT", f"CareTeam/{one['id']}", one) for one in circles)))
+    doctor = professional("gp", "899700218896")
+    found: list[Any] = []
+    commands = counted(doctor, lambda fhir: found.append(fhir.get("Patient?_count=50")))
+    assert len(found[0].ids) == patients
+    assert commands == ["find"] * 4, "who is cared for, emergencies, their records, the page"
+
+
+@pytest.mark.parametrize("entries", [1, 25])
+def test_a_structures_transaction_costs_the_same_whatever_its_size(counted: Counted, entries: int) -> None:
+    ids = [f"p{number}" for number in range(entries)]
+    counted(LOCAL_CALLER, put(*ids))
+    hospital = backend("hospital")
+    bundle = [entry("POST", "Observation", observation(f"Patient/{id}")) for id in ids]
+    replies: list[Any] = []
+    commands = counted(hospital, lambda fhir: replies.append(fhir.transact(*bundle)))
+    assert replies[0].status == 200, replies[0].content
+    assert commands == ["find", "find", "insert", "insert", "insert", "commitTransaction"], "records, targets, the plan"
