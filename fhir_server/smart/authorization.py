@@ -8,6 +8,7 @@ Spec: https://hl7.org/fhir/smart-app-launch/app-launch.html#obtain-authorization
 https://www.rfc-editor.org/rfc/rfc9207 (``iss``), https://openid.net/specs/openid-connect-core-1_0.html#AuthRequest
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -49,6 +50,7 @@ _KNOWN = (
     "request_uri",
 )
 _LONGEST = 16_384
+_WORDS = re.compile(r"[A-Za-z_ ]{0,100}")
 
 
 class Issuer(IssuerParameter):
@@ -79,6 +81,8 @@ class Authorization:
             request.check_singles()
             if sum(len(value) for value in parameters.values()) > _LONGEST:
                 raise InvalidRequestError("The request is too long.")
+            if not _WORDS.fullmatch(parameters.get("response_type", "")):
+                raise InvalidRequestError("response_type is code.")
             session = self.server.parts.people.current_session(environ)
             self.server.get_consent_grant(request, session)
             self._check_silent(request, session)

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import pytest
 
 from fhir_server.storage.embedded import EmbeddedMongod
-from tests.rest.conftest import make_composition
+from tests.rest.conftest import make_composition, smart, smart_with
 
-__all__ = ["make_composition", "mongod"]
+__all__ = ["make_composition", "mongod", "smart", "smart_with"]
 
 
 @pytest.fixture(scope="session")

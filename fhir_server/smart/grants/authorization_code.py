@@ -46,6 +46,14 @@ class AuthorizationCode(Issuing, AuthorizationCodeGrant):
             raise
         return redirect_uri
 
+    @staticmethod
+    def validate_authorization_redirect_uri(request: Any, client: Client) -> str:
+        """Return the address when it is one of the client's; it must be named, and is never repeated in a message."""
+        uri: str | None = request.payload.redirect_uri
+        if not uri or not client.check_redirect_uri(uri):
+            raise InvalidRequestError("redirect_uri is not one that the client has registered.")
+        return uri
+
     def generate_authorization_code(self) -> str:
         """Return a new code."""
         return self.server.parts.ground.secret()
