@@ -38,7 +38,9 @@ def main(data: Path | None, url: str | None, skip_load: bool, seconds: float, wo
     if data is None and not skip_load:
         raise click.UsageError("give --data: a folder of Synthea transaction bundles (https://synthea.mitre.org)")
     with tempfile.TemporaryDirectory(prefix="fhir-bench-") as directory:
-        settings = Settings.from_environment({}, data_directory=Path(directory), workers=workers, port=_PORT)
+        settings = Settings.from_environment(
+            {}, data_directory=Path(directory), workers=workers, port=_PORT, auth="open"
+        )
         empty = measure_empty_route(workers, settings.threads, seconds)
         if url is not None:
             _report(console, url, data, skip_load, seconds, empty, None)

@@ -5,31 +5,44 @@ Nothing is connected before the first request of a process needs it, so that wor
 
 import hashlib
 import os
+import re
 import threading
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from flask import Flask
 
 from fhir_server.access.caller import LOCAL_CALLER, Caller
 from fhir_server.access.policy import Policy
-from fhir_server.context import RequestContext, current_time
+from fhir_server.context import RequestContext, current_time, random_bytes
 from fhir_server.repository.facts import FactsReader
 from fhir_server.repository.repository import Repository
 from fhir_server.repository.stored_parameters import ParameterRegistry
 from fhir_server.repository.writing import WriteRules
 from fhir_server.rest.authentication import Authenticate, authenticate_nobody
+from fhir_server.rest.cors import Cors
 from fhir_server.rest.elsewhere import install_problem_details
 from fhir_server.rest.gateway import FhirGateway
 from fhir_server.rest.headers import request_id
 from fhir_server.rest.health import ReadinessCheck, health_blueprint
 from fhir_server.rest.logs import Log, take_over_library_logs
+from fhir_server.rest.negotiation import negotiate_language
+from fhir_server.rest.origin import Origin
 from fhir_server.search.paging import PageSealer
 from fhir_server.search.plans import Limits
+from fhir_server.secret_files import make_once
 from fhir_server.settings import Settings, SettingsError
+from fhir_server.smart.bearer import BearerTokens
+from fhir_server.smart.blueprint import smart_blueprint
+from fhir_server.smart.edge import Edge
+from fhir_server.smart.parts import Parts, build_parts
+from fhir_server.smart.people import People, Session
 from fhir_server.storage.mongo import MongoStore
 
 _KEY_BYTES = 32
+_IDENTIFIER = re.compile(r"[A-Za-z0-9:/.\-_|]{1,200}")
 _NO_DATABASE = (
     "FHIR_SERVER_MONGODB_URI is not set: give the address of a MongoDB replica set, "
     "or use `fhir-server serve`, which starts a database of its own."
@@ -39,8 +52,9 @@ _NO_DATABASE = (
 class Composition:
     """The parts of one server in one process, made at their first use and shared by its threads."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, people: People | None = None) -> None:
         self.settings = settings
+        self._people = people or _Nobody()
         self.log = Log(settings.log_level, settings.log_format)
         self._rules = WriteRules(
             update_as_create=settings.update_as_create,
@@ -52,6 +66,7 @@ class Composition:
         self._pages: PageSealer | None = None
         self._store: MongoStore | None = None
         self._registry: ParameterRegistry | None = None
+        self._smart: Parts | None = None
 
     def store(self) -> MongoStore:
         """Return the database, prepared for this version of the server.
@@ -91,6 +106,14 @@ class Composition:
             self._pages = PageSealer(read_or_make_key(self.settings))
         return self._pages
 
+    def smart(self) -> Parts:
+        """Return the parts of the authorization server; nothing is connected by that."""
+        if self._smart is None:
+            self._smart = build_parts(
+                self.settings, lambda: self.store().records, self._people, current_time, random_bytes
+            )
+        return self._smart
+
     def close(self) -> None:
         """Release the connections."""
         if self._store is not None:
@@ -111,22 +134,38 @@ class Composition:
         return store
 
 
+class _Nobody:
+    """A server without accounts: nobody is ever logged in."""
+
+    def current_session(self, environ: Mapping[str, Any]) -> Session | None:
+        """Return None."""
+        return None
+
+    def find_account(self, account: str, practitioner_role: str | None) -> None:
+        """Return None."""
+
+
 def create_app(settings: Settings) -> Flask:
     """Return the server's WSGI application."""
     return build_app(Composition(settings))
 
 
-def build_app(composition: Composition, authenticate: Authenticate = authenticate_nobody) -> Flask:
-    """Return the WSGI application over parts that somebody else also uses (the command line, tests)."""
+def build_app(composition: Composition, authenticate: Authenticate | None = None) -> Flask:
+    """Return the WSGI application over parts that somebody else also uses (the command line, tests).
+
+    ``authenticate`` is for who vouches for callers otherwise than by tokens.
+    """
     log = composition.log
     take_over_library_logs(log)
     app = Flask("fhir_server", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = composition.settings.max_body
     app.register_blueprint(health_blueprint(ReadinessCheck(composition.store)))
+    if composition.settings.auth == "smart":
+        app.register_blueprint(smart_blueprint(composition.smart(), build_edge(composition)))
     install_problem_details(app, log)
     gateway = FhirGateway(
         composition.settings,
-        authenticate,
+        authenticate or choose_authentication(composition),
         composition.open_context,
         log,
         app.wsgi_app,  # type: ignore[arg-type]
@@ -135,31 +174,38 @@ def build_app(composition: Composition, authenticate: Authenticate = authenticat
     return app
 
 
+def choose_authentication(composition: Composition) -> Authenticate:
+    """Return how callers are established: by their tokens, or not at all on a server that is open."""
+    if composition.settings.auth == "open":
+        return authenticate_nobody
+    return BearerTokens(composition.smart().tokens).authenticate
+
+
+def build_edge(composition: Composition) -> Edge:
+    """Return what the authorization server shares with the edge of FHIR."""
+    settings = composition.settings
+    cors = Cors(settings.cors_origins)
+
+    def language(environ: dict[str, Any]) -> str:
+        return negotiate_language(environ.get("HTTP_ACCEPT_LANGUAGE", ""), settings.language)
+
+    def find_patient(caller: Caller, identifier: str, base_url: str) -> str | None:
+        if not _IDENTIFIER.fullmatch(identifier):
+            return None
+        repository = composition.open_context(caller, request_id(None), settings.language, base_url).repository
+        found = repository.match(repository.criteria("Patient", (("identifier", identifier),)), "refer")
+        return found[0].id if len(found) == 1 else None
+
+    return Edge(Origin(settings).base_url, language, cors.headers, cors.preflight_headers, find_patient)
+
+
 def read_or_make_key(settings: Settings) -> bytes:
     """Return the key that seals page links; made once, readable by the server alone."""
     path = settings.secret_key_file
-    if path is not None:
-        return _checked(path, path.read_bytes())
-    path = settings.data_directory / "page-links.key"
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    if not path.exists():
-        _make_key(path)
+    if path is None:
+        path = settings.data_directory / "page-links.key"
+        make_once(path, lambda: os.urandom(_KEY_BYTES))
     return _checked(path, path.read_bytes())
-
-
-def _make_key(path: Path) -> None:
-    """Write a new key beside and link it into place: of several workers at once, the first one's key stays."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        os.write(descriptor, os.urandom(_KEY_BYTES))
-        os.fsync(descriptor)
-        os.link(draft, path)
-    except FileExistsError:
-        return
-    finally:
-        os.close(descriptor)
-        draft.unlink()
 
 
 def _checked(path: Path, key: bytes) -> bytes:

@@ -6,6 +6,7 @@ durations ``90s``, ``5m``, ``2h``, ``7d``, lists with commas, truth ``true`` or 
 """
 
 import difflib
+import ipaddress
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -16,6 +17,7 @@ from urllib.parse import urlsplit
 
 PREFIX = "FHIR_SERVER_"
 
+Auth = Literal["smart", "open"]
 Handling = Literal["strict", "lenient"]
 ConditionalDelete = Literal["single", "multiple"]
 LogFormat = Literal["json", "text"]
@@ -216,6 +218,27 @@ class Settings:
         "single", one_of(ConditionalDelete), "Whether a conditional delete may remove more than one resource."
     )
 
+    auth: Auth = setting(
+        "smart", one_of(Auth), "`smart`: every request needs a token; `open`: no authentication, on loopback only."
+    )
+    access_token_lifetime: float = setting("1h", parse_duration, "How long an access token is good.")
+    professional_token_lifetime: float = setting(
+        "15m", parse_duration, "How long an access token of a professional or a backend is good."
+    )
+    refresh_token_lifetime: float = setting(
+        "90d", parse_duration, "How long an app with `offline_access` may stay unused before it must ask again."
+    )
+    client_registration: bool = setting(
+        "false", parse_bool, "Let apps register themselves (RFC 7591); they can ask people only, never act alone."
+    )
+    signing_keys_file: Path | None = setting(
+        "", parse_optional_path, "JWK set that signs identity tokens; empty: made once in the data directory."
+    )
+    fetch_loopback: bool = setting(
+        "false", parse_bool, "For tests: fetch clients’ key sets from this machine too, over http."
+    )
+    brand_name: str = setting("fhir-server", str, "What the service is called before patients and in brand listings.")
+
     log_level: LogLevel = setting("info", one_of(LogLevel), "`debug`, `info`, `warning` or `error`.")
     log_format: LogFormat = setting("json", one_of(LogFormat), "`json` (one object per line) or `text`.")
     secret_key_file: Path | None = setting(
@@ -281,10 +304,24 @@ def _unknown(source: Mapping[str, str]) -> Iterator[str]:
             yield f"{name} is not a setting{f'; did you mean {PREFIX}{close[0]}?' if close else '.'}"
 
 
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
 def _contradictions(values: Mapping[str, Any]) -> Iterator[str]:
     """Yield what is wrong between settings; those that could not be read are left out of ``values``."""
     if "database" in values and not re.fullmatch(r"[A-Za-z0-9_-]{1,63}", values["database"]):
         yield "FHIR_SERVER_DATABASE must be letters, digits, - and _, 63 at most."
+    if values.get("auth") == "open" and not _is_loopback(values.get("host", "127.0.0.1")):
+        yield (
+            "FHIR_SERVER_AUTH=open gives every record to everybody who can reach the server: it is refused unless "
+            "FHIR_SERVER_HOST is a loopback address (127.0.0.1)."
+        )
     if {"default_count", "max_count"} <= values.keys() and values["default_count"] > values["max_count"]:
         yield "FHIR_SERVER_DEFAULT_COUNT must not be more than FHIR_SERVER_MAX_COUNT."
     if {"max_attachment", "max_body"} <= values.keys() and values["max_attachment"] > values["max_body"]:

@@ -28,7 +28,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="fuzz-") as directory, EmbeddedMongod(Path(directory) / "db") as mongod:
-        given = {"mongodb_uri": mongod.uri, "data_directory": Path(directory), "log_level": "error"}
+        given = {"mongodb_uri": mongod.uri, "data_directory": Path(directory), "log_level": "error", "auth": "open"}
         composition = Composition(Settings.from_environment({}, **given))
         fhir = Fhir(build_app(composition))
         fill(fhir)

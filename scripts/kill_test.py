@@ -50,7 +50,7 @@ class Server:
 
     def __init__(self, data: Path, port: int) -> None:
         self.port = port
-        environment = {**os.environ, "FHIR_SERVER_DATA": str(data)}
+        environment = {**os.environ, "FHIR_SERVER_DATA": str(data), "FHIR_SERVER_AUTH": "open"}
         command = [sys.executable, "-m", "fhir_server.cli", "serve", "--port", str(port), "--workers", "2"]
         self.log = (data.parent / "server.log").open("ab")
         self.process = subprocess.Popen(

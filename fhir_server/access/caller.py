@@ -6,9 +6,9 @@ from typing import Literal
 from fhir_server.access.scopes import Scope
 
 CallerKind = Literal["open", "local", "anonymous", "patient", "representative", "professional", "system", "operator"]
-"""``open``: a server without authentication. ``local``: the command line of the machine itself.
-``anonymous``: nobody known, who may see what the server says of itself. ``representative``: a
-parent or guardian, bound to one child. ``system``: a backend service on its own behalf."""
+"""``open``: a server without authentication. ``local``: the command line of the machine itself. ``anonymous``: whoever
+reads the capability statement, with no right to anything else. ``representative``: a parent or guardian, bound to one
+child. ``system``: a backend service on its own behalf."""
 
 Mode = Literal["normal", "bris_de_glace", "centre_15"]
 """TRE_R248-ModeAcces: how a professional comes to a record."""
@@ -62,3 +62,6 @@ OPEN_CALLER = Caller("open", "open")
 
 LOCAL_CALLER = Caller("local", "local")
 """Whoever may run commands on the server's own machine."""
+
+ANONYMOUS_CALLER = Caller("anonymous", "anonymous")
+"""Whoever asks without a token for what is public."""

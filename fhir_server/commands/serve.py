@@ -35,6 +35,10 @@ from fhir_server.rest.metrics import DIRECTORY
 from fhir_server.settings import Settings
 from fhir_server.worker import Worker
 
+_OPEN = Text(
+    "*** OPEN: FHIR_SERVER_AUTH=open lets everybody on this machine read and change every record. ***",
+    "*** OUVERT : FHIR_SERVER_AUTH=open laisse toute personne de cette machine lire et modifier tous les dossiers. ***",
+)
 _READY_SECONDS = 60.0
 _PR_SET_PDEATHSIG = 1
 _LOGGING: dict[str, Any] = {
@@ -164,14 +168,22 @@ def _announce(settings: Settings, connected: Settings, language: str) -> None:
         f"CapabilityStatement  {settings.base_url}/metadata\n"
         f"Data                 {data}\n"
         f"Health, metrics      {address}/health/ready, {address}/metrics\n"
-        "Ctrl-C stops the server.\n",
+        f"{_access(settings, address).en}\nCtrl-C stops the server.\n",
         f"\nFHIR                 {settings.base_url}\n"
         f"CapabilityStatement  {settings.base_url}/metadata\n"
         f"Données              {data}\n"
         f"Santé, métriques     {address}/health/ready, {address}/metrics\n"
-        "Ctrl-C arrête le serveur.\n",
+        f"{_access(settings, address).fr}\nCtrl-C arrête le serveur.\n",
     )
     click.echo(lines.in_language(language), err=True)
+
+
+def _access(settings: Settings, address: str) -> Text:
+    """Return the line that says who gets in."""
+    if settings.auth == "open":
+        return _OPEN
+    where = f"{address}/.well-known/openid-configuration"
+    return Text(f"Authorization        {where}", f"Autorisation         {where}")
 
 
 def _answers(url: str) -> bool:

@@ -39,6 +39,11 @@ _PATCH_FORMATS = (
     "application/fhir+json",
     "application/fhir+xml",
 )
+_OAUTH_URIS = "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris"
+_SERVICES = (
+    ("http://terminology.hl7.org/CodeSystem/restful-security-service", "SMART-on-FHIR"),
+    ("http://profiles.ihe.net/ITI/IUA/CodeSystem/securityTypes", "IUA"),
+)
 # http://hl7.org/fhir/R4/versions.html#normative: the resource types that are normative in R4.
 _NORMATIVE = frozenset(
     {
@@ -100,7 +105,7 @@ def build_capability_statement(settings: Settings, base_url: str, types: list[st
             {
                 "mode": "server",
                 "documentation": "All of the RESTful API of R4; what a setting changes is declared as it is set.",
-                "security": {"cors": bool(settings.cors_origins)},
+                "security": _security(settings, base_url),
                 "resource": [_resource(settings, kind) for kind in types or sorted(resource_types())],
                 "interaction": [{"code": code} for code in _SYSTEM_INTERACTIONS],
                 "searchParam": [_parameter(each) for each in supported_parameters("Resource")],
@@ -111,6 +116,21 @@ def build_capability_statement(settings: Settings, base_url: str, types: list[st
                 ],
             }
         ],
+    }
+
+
+def _security(settings: Settings, base_url: str) -> dict[str, Any]:
+    """Return how callers get in: by SMART and IUA, with the addresses where clients of SMART 1 look for them."""
+    if settings.auth == "open":
+        return {"cors": bool(settings.cors_origins)}
+    issuer = base_url.rpartition("/")[0]
+    names = ("authorize", "token", "introspect", "revoke", *(("register",) if settings.client_registration else ()))
+    addresses = [{"url": name, "valueUri": f"{issuer}/auth/{name}"} for name in names]
+    return {
+        "extension": [{"extension": addresses, "url": _OAUTH_URIS}],
+        "cors": bool(settings.cors_origins),
+        "service": [{"coding": [{"system": system, "code": code}]} for system, code in _SERVICES],
+        "description": f"Tokens: {base_url}/.well-known/smart-configuration",
     }
 
 

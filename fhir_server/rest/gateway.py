@@ -31,6 +31,8 @@ StartResponse = Callable[[str, list[tuple[str, str]]], Any]
 WsgiApplication = Callable[[Environ, StartResponse], Iterable[bytes]]
 
 BASE = "/fhir"
+_DISCOVERY = "/fhir/.well-known/"
+"""Of the authorization server, which the standard has below the FHIR base."""
 _KNOWN_METHODS = frozenset(METHODS.split(", "))
 
 
@@ -65,7 +67,7 @@ class FhirGateway:
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Answer one WSGI request."""
         path = environ["PATH_INFO"]
-        if not path.startswith(BASE) or path[5:6] not in ("", "/"):
+        if not path.startswith(BASE) or path[5:6] not in ("", "/") or path.startswith(_DISCOVERY):
             return self._elsewhere(environ, start_response)
         started = perf_counter()
         metrics.begin()
@@ -114,8 +116,8 @@ class FhirGateway:
         exchange.segments = split_path(path)
         if exchange.method == "OPTIONS":
             return self._options(exchange.environ)
-        request = read_request(exchange)
         caller = self._authenticate(exchange.environ)
+        request = read_request(exchange)
         ctx = self._open_context(caller, exchange.request_id, exchange.language, base_url)
         return dispatch(ctx, request)
 

@@ -2,7 +2,8 @@
 
 ``accounts`` keeps these promises without importing this file, as it lies below: its values need only have the same
 attributes. ``app`` brings the two together. The login page is ``/auth/login?next=<path>``; after the login it leads
-back to the path, which begins with ``/auth/authorize/``.
+back to the path, which begins with ``/auth/authorize/``. With ``&fresh=1`` it asks for the credentials again even when
+there is a session (an app has asked so), and the session that follows has a new ``auth_time``.
 """
 
 from collections.abc import Mapping

@@ -8,7 +8,7 @@ from pymongo.database import Database
 from pymongo.errors import OperationFailure
 
 Keys = tuple[tuple[str, int], ...]
-COLLECTIONS = ("resources", "history", "outbox", "guards", "meta", "jobs")
+COLLECTIONS = ("resources", "history", "outbox", "guards", "meta", "jobs", "smart_clients")
 _DAY = 86_400
 
 
@@ -68,6 +68,16 @@ INDEXES: tuple[Index, ...] = (
         {"unique": True, "partialFilterExpression": {"state": "running"}},
     ),
     Index("emergencies", "keys", (("keys", 1), ("until", 1)), "emergency accesses that a professional has declared"),
+    Index("smart_tokens", "age", (("expires", 1),), "tokens go when they expire", {"expireAfterSeconds": 0}),
+    Index("smart_tokens", "grant", (("grant", 1),), "all tokens of a consent end with it"),
+    Index("smart_tokens", "client", (("client", 1),), "all tokens of a client end with it"),
+    Index("smart_tokens", "account", (("account", 1),), "all tokens of an account end with it"),
+    Index("smart_grants", "account", (("account", 1), ("created", -1)), "the apps that a person has let in"),
+    Index("smart_grants", "client", (("client", 1),), "all consents to a client end with it"),
+    Index("smart_codes", "age", (("expires", 1),), "codes are kept to notice a replay", {"expireAfterSeconds": 3_600}),
+    Index("smart_requests", "age", (("expires", 1),), "unanswered requests go", {"expireAfterSeconds": 0}),
+    Index("smart_launches", "age", (("expires", 1),), "launches go when they expire", {"expireAfterSeconds": 0}),
+    Index("smart_assertions", "age", (("expires", 1),), "what has expired replays nothing", {"expireAfterSeconds": 0}),
     Index("guards", "age", (("at", 1),), "unused for a day, a guard protects nobody", {"expireAfterSeconds": _DAY}),
 )
 

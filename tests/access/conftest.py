@@ -7,9 +7,9 @@ import pytest
 from fhir_server.app import Composition
 from fhir_server.storage.embedded import EmbeddedMongod
 from tests.access.callers import World
-from tests.rest.conftest import composition, make_composition
+from tests.rest.conftest import composition, make_composition, smart, smart_with
 
-__all__ = ["composition", "make_composition", "mongod"]
+__all__ = ["composition", "make_composition", "mongod", "smart", "smart_with"]
 
 
 @pytest.fixture(scope="session")

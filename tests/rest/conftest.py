@@ -15,6 +15,7 @@ from fhir_server.settings import Settings
 from fhir_server.storage.embedded import EmbeddedMongod
 from tests.rest.fhir import Fhir
 from tests.rest.server import Server, running_server
+from tests.rest.smart import Smart
 
 MakeClient = Callable[..., FlaskClient]
 
@@ -35,12 +36,16 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture
 def make_composition(mongod: EmbeddedMongod, tmp_path: Path) -> Iterator[Callable[..., Composition]]:
-    """Return a function that wires the server with some settings, on a database that is empty at the test's end."""
+    """Return a function that wires the server with some settings, on a database that is empty at the test's end.
+
+    Without ``auth`` it is open: what a server answers to whom is what other tests are about.
+    """
     made: list[Composition] = []
 
     def make(**given: Any) -> Composition:
-        fixed = {"mongodb_uri": mongod.uri, "database": f"r{os.getpid()}", "data_directory": tmp_path}
-        made.append(Composition(Settings.from_environment({}, **fixed, **given)))
+        people = given.pop("people", None)
+        fixed = {"mongodb_uri": mongod.uri, "database": f"r{os.getpid()}", "data_directory": tmp_path, "auth": "open"}
+        made.append(Composition(Settings.from_environment({}, **{**fixed, **given}), people))
         return made[-1]
 
     yield make
@@ -92,3 +97,15 @@ def patient(client: FlaskClient) -> str:
     resource = {"resourceType": "Patient", "id": "p1", "name": [{"family": "Dupont"}], "birthDate": "1979-03-28"}
     assert client.put("/fhir/Patient/p1", json=resource, content_type="application/fhir+json").status_code == 201
     return "/fhir/Patient/p1"
+
+
+@pytest.fixture
+def smart_with(make_composition: Callable[..., Composition]) -> Callable[..., Smart]:
+    """Return a function that gives a secured server with some settings, and people and apps around it."""
+    return lambda **given: Smart.build(make_composition, **given)
+
+
+@pytest.fixture
+def smart(smart_with: Callable[..., Smart]) -> Smart:
+    """A secured server with default settings."""
+    return smart_with()

@@ -1,5 +1,6 @@
 """A server process as its operator starts it, for tests that need a real one."""
 
+import os
 import re
 import signal
 import subprocess
@@ -10,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+OPEN = {"FHIR_SERVER_AUTH": "open"}
 COMMAND = [sys.executable, "-m", "fhir_server.cli"]
 
 
@@ -34,11 +36,12 @@ class Server:
 
 
 @contextmanager
-def running_server(data: Path, *options: str) -> Iterator[Server]:
-    """Start a server on a free port and stop it in the end; it must end well."""
+def running_server(data: Path, *options: str, **given: str) -> Iterator[Server]:
+    """Start a server, open unless ``given`` says otherwise, on a free port and stop it in the end; it must end well."""
     words = [*COMMAND, "serve", "--port", "0", "--data", str(data), *options]
     with (data / "log").open("w") as log:
-        process = subprocess.Popen(words, stdout=log, stderr=subprocess.PIPE, text=True)
+        environ = {**os.environ, **OPEN, **given}
+        process = subprocess.Popen(words, stdout=log, stderr=subprocess.PIPE, text=True, env=environ)
         assert process.stderr is not None
         announcement = ""
         for line in process.stderr:

@@ -14,7 +14,7 @@ def test_a_server_with_its_database_is_live_and_ready(client: FlaskClient) -> No
 
 
 def test_without_a_database_it_lives_but_is_not_ready() -> None:
-    client = create_app(Settings.from_environment({})).test_client()
+    client = create_app(Settings.from_environment({}, auth="open")).test_client()
     assert client.get("/health/live").status_code == 200
     answer = client.get("/health/ready")
     assert answer.status_code == 503

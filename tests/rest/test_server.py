@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.rest.server import COMMAND, Server, running_server
+from tests.rest.server import COMMAND, OPEN, Server, running_server
 
 
 def run(*arguments: object, **environ: str) -> subprocess.CompletedProcess[str]:
@@ -110,7 +110,8 @@ def test_a_second_server_on_the_same_data_or_port_is_refused(server: Server, tmp
 
 def test_a_stop_finishes_what_is_running(tmp_path: Path) -> None:
     words = [*COMMAND, "serve", "--port", "0", "--workers", "1", "--data", str(tmp_path)]
-    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    environ = {**os.environ, **OPEN}
+    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environ)
     assert process.stderr is not None
     lines = iter(process.stderr.readline, "")
     address = next(found[0] for line in lines if (found := re.search(r"http://127\.0\.0\.1:\d+", line)))
@@ -144,7 +145,9 @@ def test_a_stop_finishes_what_is_running(tmp_path: Path) -> None:
 def started_in_a_group(data: Path) -> tuple[subprocess.Popen[bytes], str]:
     """Start a server as a shell does, in a process group of its own, and return it once it answers on all workers."""
     words = [*COMMAND, "serve", "--port", "0", "--data", str(data)]
-    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True)
+    process = subprocess.Popen(
+        words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True, env={**os.environ, **OPEN}
+    )
     assert process.stderr is not None
     lines = iter(process.stderr.readline, b"")
     address = next(found[0].decode() for line in lines if (found := re.search(rb"http://127\.0\.0\.1:\d+", line)))

@@ -1,0 +1,73 @@
+"""The bearer token of a request to ``/fhir``, and the caller that it stands for.
+
+Spec: https://www.rfc-editor.org/rfc/rfc6750, https://hl7.org/fhir/smart-app-launch/app-launch.html#step-7-access-fhir-api
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote_plus
+
+from fhir_server.access.caller import ANONYMOUS_CALLER, Caller
+from fhir_server.errors import Login, Text
+from fhir_server.smart.tokens import Tokens
+
+_PUBLIC = frozenset({"/fhir/metadata", "/fhir/metadata/"})
+"""What a client reads before it can know where to get a token."""
+
+_BEARER = re.compile(r"[Bb]earer +([A-Za-z0-9\-._~+/]{1,512}=*) *")
+_NONE = Text(
+    "A token is needed: /fhir/.well-known/smart-configuration says where to get one.",
+    "Un jeton est nécessaire : /fhir/.well-known/smart-configuration indique où l’obtenir.",
+)
+_BAD = Text(
+    "The token is not known here, has expired or has been revoked.",
+    "Le jeton est inconnu ici, a expiré ou a été révoqué.",
+)
+_NOT_BEARER = Text(
+    "The Authorization header must be: Bearer, a blank, the token.",
+    "L’en-tête Authorization doit s’écrire : Bearer, une espace, le jeton.",
+)
+_IN_URL = Text(
+    "A token does not belong into a URL, where logs keep it: send it in the Authorization header.",
+    "Un jeton n’a pas sa place dans une URL, que les journaux conservent : placez-le dans l’en-tête Authorization.",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class BearerTokens:
+    """Establishes the caller from the Authorization header, by ``authenticate``, as ``rest.authentication`` asks."""
+
+    tokens: Tokens
+
+    def authenticate(self, environ: dict[str, Any]) -> Caller:
+        """Return the caller behind a WSGI request. One round trip.
+
+        Without a token it is the anonymous caller, and only for the capability statement. Raises ``Login`` (401, with
+        ``WWW-Authenticate``) for every other request without a good token, and for a token in the URL.
+        """
+        if _names_token(environ.get("QUERY_STRING", "")):
+            raise _refused(_IN_URL, "invalid_request")
+        header = environ.get("HTTP_AUTHORIZATION")
+        if header is None:
+            if environ["PATH_INFO"] in _PUBLIC and environ["REQUEST_METHOD"] in ("GET", "HEAD"):
+                return ANONYMOUS_CALLER
+            raise _refused(_NONE, None)
+        matched = _BEARER.fullmatch(header)
+        if matched is None:
+            raise _refused(_NOT_BEARER, "invalid_request")
+        token = self.tokens.find(matched[1])
+        if token is None or token.use != "access":
+            raise _refused(_BAD, "invalid_token")
+        return token.to_caller()
+
+
+def _names_token(query: str) -> bool:
+    if "token" not in query and "%" not in query:
+        return False
+    return any(unquote_plus(pair.partition("=")[0]) == "access_token" for pair in query.split("&"))
+
+
+def _refused(text: Text, error: str | None) -> Login:
+    challenge = 'Bearer realm="fhir"' if error is None else f'Bearer realm="fhir", error="{error}"'
+    return Login(text, headers={"WWW-Authenticate": challenge})

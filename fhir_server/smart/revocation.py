@@ -1,0 +1,32 @@
+"""Revocation: a client gives a token back. A refresh token takes its whole consent along.
+
+Spec: https://www.rfc-editor.org/rfc/rfc7009
+"""
+
+from typing import Any
+
+from authlib.oauth2.rfc7009 import RevocationEndpoint
+
+from fhir_server.smart.clients import Client
+from fhir_server.smart.grants.issuing import CLIENT_METHODS
+from fhir_server.smart.requests import SmartRequest
+from fhir_server.smart.server import SmartServer
+from fhir_server.smart.tokens import Token
+
+
+class Revocation(RevocationEndpoint):
+    """Authlib's endpoint over our tokens."""
+
+    server: SmartServer
+    CLIENT_AUTH_METHODS = CLIENT_METHODS
+
+    def authenticate_token(self, request: SmartRequest, client: Client) -> Token | None:
+        """Return the client's token; another's is as unknown as one that is none."""
+        request.check_singles()
+        self.check_params(request, client)
+        found = self.server.parts.tokens.find(request.form["token"])
+        return found if found is not None and found.check_client(client) else None
+
+    def revoke_token(self, token: Token, request: Any) -> None:
+        """End the token at once."""
+        self.server.parts.tokens.end(token)

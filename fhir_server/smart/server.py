@@ -1,0 +1,69 @@
+"""Authlib's authorization server, on our records and Flask's responses.
+
+Spec: https://www.rfc-editor.org/rfc/rfc6749, https://hl7.org/fhir/smart-app-launch/
+"""
+
+import json
+from typing import Any
+
+from authlib.oauth2.rfc6749 import AuthorizationServer
+from flask import Response
+
+from fhir_server.smart.authority import Authority
+from fhir_server.smart.client_assertions import PrivateKeyJwt
+from fhir_server.smart.clients import Client
+from fhir_server.smart.parts import Parts
+from fhir_server.smart.requests import SmartRequest
+
+_REFRESHABLE = frozenset({"offline_access", "online_access"})
+
+
+class SmartServer(AuthorizationServer):  # type: ignore[misc,unused-ignore]
+    """What Authlib asks of a server; ``parts`` are for the grants and endpoints."""
+
+    def __init__(self, parts: Parts) -> None:
+        super().__init__()
+        self.parts = parts
+        self.register_client_auth_method("private_key_jwt", PrivateKeyJwt(parts.ground, parts.key_sets))
+
+    def query_client(self, client_id: str) -> Client | None:
+        """Return a client by its id."""
+        return self.parts.clients.find(client_id)
+
+    def build_token(self, authority: Authority, scope: str, refreshable: bool) -> dict[str, Any]:
+        """Return a token response with new secrets, not yet kept; with the launch context if there is one."""
+        ground = self.parts.ground
+        token: dict[str, Any] = {
+            "access_token": ground.secret(),
+            "token_type": "Bearer",
+            "expires_in": int(self.parts.tokens.lifetimes.of_access(authority)),
+            "scope": scope,
+        }
+        if authority.consent is not None:
+            token.update(authority.consent.context)
+            if refreshable and _REFRESHABLE & set(authority.consent.scope.split(" ")):
+                token["refresh_token"] = ground.secret()
+        return token
+
+    def save_token(self, token: dict[str, Any], request: SmartRequest) -> None:
+        """Keep the tokens of a response; raises ``InvalidGrantError`` when what they stand for has just ended."""
+        authority: Authority = request.authority
+        lasting = authority.consent.scope if authority.consent is not None else ""
+        self.parts.tokens.issue(authority, token["access_token"], token["scope"], token.get("refresh_token"), lasting)
+
+    def create_oauth2_request(self, request: Any) -> SmartRequest:
+        """Return the request as it is: the edge has read it."""
+        read: SmartRequest = request
+        return read
+
+    def create_json_request(self, request: Any) -> Any:
+        """Return the request as it is."""
+        return request
+
+    def handle_response(self, status: int, body: Any, headers: list[tuple[str, str]]) -> Response:
+        """Return Flask's response."""
+        text = json.dumps(body) if isinstance(body, dict) else body
+        return Response(text, status, headers)
+
+    def send_signal(self, name: str, *args: Any, **kwargs: Any) -> None:
+        """Nothing listens."""
