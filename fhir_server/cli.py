@@ -117,6 +117,106 @@ def conformance(check_only: bool, output: Path | None) -> None:
         click.echo(path.name)
 
 
+@main.group()
+def client() -> None:
+    """Make and look after the apps and backends that may ask for tokens."""
+
+
+_DATA = click.option("--data", type=click.Path(path_type=Path), help="Directory of the embedded database.")
+_JWKS = click.option(
+    "--jwks", type=click.Path(path_type=Path, exists=True), help="File with its public keys, a JWK set."
+)
+_JWKS_URL = click.option("--jwks-url", default="", help="Address of its public keys, a JWK set.")
+
+
+@client.command("add")
+@click.argument("name")
+@click.option("--id", help="Its client id.  [default: made up]")
+@click.option("--public", "kind", flag_value="public", help="An app that can keep no secret (browser, phone).")
+@click.option("--confidential", "kind", flag_value="confidential", help="An app with a server: a secret, or keys.")
+@click.option("--backend", "kind", flag_value="backend", help="A system that acts by itself: keys only.")
+@click.option("--scope", default="", help="The most that it may be granted.  [default: by its kind]")
+@click.option("--redirect-uri", "redirect_uris", multiple=True, help="Where people are sent back to; may be repeated.")
+@click.option(
+    "--role", "roles", multiple=True, type=click.Choice(["trusted", "ehr", "auditor"]), help="A further right."
+)
+@click.option("--organization", metavar="ID", help="The Organization that it acts for.")
+@click.option("--policy-url", default="", help="Where it says what it does with data.")
+@_JWKS
+@_JWKS_URL
+@_DATA
+def client_add(name: str, data: Path | None, **given: Any) -> None:
+    """Add a client; NAME is what people read. A secret is printed this once.
+
+    \b
+    fhir-server client add "My app" --public --redirect-uri https://app.example/callback
+    fhir-server client add "Portal" --confidential --redirect-uri https://portal.example/callback
+    fhir-server client add "Hospital" --backend --jwks-url https://hospital.example/jwks --scope system/*.rs
+    """
+    from fhir_server.commands.client import NewClient, add
+
+    add(_settings(data_directory=data), NewClient(name, **given))
+
+
+@client.command("list")
+@_DATA
+def client_list(data: Path | None) -> None:
+    """List the clients."""
+    from rich.console import Console
+
+    from fhir_server.commands.client import show
+
+    show(_settings(data_directory=data), Console())
+
+
+@client.command("rotate")
+@click.argument("client_id")
+@_JWKS
+@_JWKS_URL
+@_DATA
+def client_rotate(client_id: str, jwks: Path | None, jwks_url: str, data: Path | None) -> None:
+    """Give a client another secret, printed this once, or other keys; the one before is good no more."""
+    from fhir_server.commands.client import rotate
+
+    rotate(_settings(data_directory=data), client_id, jwks, jwks_url)
+
+
+@client.command("remove")
+@click.argument("client_id")
+@_DATA
+def client_remove(client_id: str, data: Path | None) -> None:
+    """End a client and every token that it has."""
+    from fhir_server.commands.client import remove
+
+    remove(_settings(data_directory=data), client_id)
+
+
+@main.command()
+@click.option("--account", metavar="ID", help="For this person: the id of an account.")
+@click.option("--client", "client_id", metavar="ID", help="For this backend, by itself.")
+@click.option("--patient", metavar="ID", help="The patient in context.  [default: the account's own]")
+@click.option("--scope", default="", help="What it may do.  [default: as much as such a caller may have]")
+@_DATA
+def token(account: str | None, client_id: str | None, patient: str | None, scope: str, data: Path | None) -> None:
+    """Print an access token, straight from the database: to try things out on this machine.
+
+    \b
+    curl -H "Authorization: Bearer $(fhir-server token --account ID)" http://127.0.0.1:8000/fhir/Patient
+    """
+    from fhir_server.commands.token import WantedToken, issue
+
+    click.echo(issue(_settings(data_directory=data), WantedToken(account, client_id, patient, scope)))
+
+
+@main.command("rotate-keys")
+@_DATA
+def rotate_keys(data: Path | None) -> None:
+    """Sign identity tokens by new keys from now on; what the old ones have signed stays good."""
+    from fhir_server.commands.token import rotate
+
+    rotate(_settings(data_directory=data))
+
+
 def _settings(**given: Any) -> Settings:
     """Return the settings; raises ``CommandFailed`` with all that is wrong with them."""
     try:

@@ -8,7 +8,8 @@ from fhir_server.commands.terminal import CommandFailed
 from fhir_server.errors import Text
 from fhir_server.settings import Settings
 from fhir_server.storage.connection import UnsuitableDatabase
-from fhir_server.storage.embedded import EmbeddedDatabaseError, EmbeddedMongod
+from fhir_server.storage.data_lock import DataLock
+from fhir_server.storage.embedded import DataDirectoryInUse, EmbeddedDatabaseError, EmbeddedMongod
 from fhir_server.storage.store import StoreUnavailable
 
 _UNREACHABLE = Text(
@@ -33,3 +34,26 @@ def running_database(settings: Settings) -> Iterator[Settings]:
         raise CommandFailed(problem.text) from None
     except StoreUnavailable:
         raise CommandFailed(_UNREACHABLE) from None
+
+
+@contextmanager
+def shared_database(settings: Settings) -> Iterator[Settings]:
+    """Give settings that name a running database, also the embedded one of a server that runs on the same data.
+
+    For small changes beside the server, which it notices by itself. Raises ``CommandFailed`` as ``running_database``.
+    """
+    beside = EmbeddedMongod(settings.data_directory)
+    if settings.mongodb_uri is None and _is_in_use(beside):
+        settings = replace(settings, mongodb_uri=beside.uri)
+    with running_database(settings) as connected:
+        yield connected
+
+
+def _is_in_use(mongod: EmbeddedMongod) -> bool:
+    lock = DataLock(mongod.directory)
+    try:
+        lock.take()
+    except (DataDirectoryInUse, FileNotFoundError) as problem:
+        return isinstance(problem, DataDirectoryInUse)
+    lock.release()
+    return False

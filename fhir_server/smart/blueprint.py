@@ -151,13 +151,13 @@ def _add_tokens(blueprint: Blueprint, server: SmartServer, edge: Edge) -> None:
 
     @blueprint.post("/auth/launch")
     def launch() -> Response:
-        minted = mint_launch(server.parts, request.headers.get("Authorization", ""), request.get_json(silent=True))
+        minted = mint_launch(server.parts, request.headers.get("Authorization", ""), _body())
         return _json(minted, 201, {"Cache-Control": "no-store"})
 
 
 def _add_registration(blueprint: Blueprint, server: SmartServer, edge: Edge) -> None:
     def read() -> MetadataRequest:
-        data = read_metadata(request.get_json(silent=True)) if request.method in ("POST", "PUT") else {}
+        data = read_metadata(_body()) if request.method in ("POST", "PUT") else {}
         return MetadataRequest(
             request.method, edge.base_url(request.environ), request.path, dict(request.headers), data
         )
@@ -176,6 +176,14 @@ def _form_request(edge: Edge) -> SmartRequest:
         raise InvalidRequestError(f"The body must be {_FORM}.")
     base_url = edge.base_url(request.environ)
     return SmartRequest("POST", request.path, base_url, dict(request.headers), MultiDict(request.form))
+
+
+def _body() -> Any:
+    """Return the JSON of the request, None for what is none."""
+    try:
+        return json.loads(request.get_data())
+    except (ValueError, RecursionError):
+        return None
 
 
 def _json(body: dict[str, Any], status: int, headers: dict[str, str]) -> Response:

@@ -221,6 +221,8 @@ def _check_shape(data: dict[str, Any]) -> None:
     texts = ("token_endpoint_auth_method", "client_name", "scope", "jwks_uri", *_LINKS)
     if not all(isinstance(data.get(name, ""), str) for name in texts):
         raise InvalidClientMetadataError("A member that is a text has another type.")
+    if not isinstance(data.get("jwks", {}), dict):
+        raise InvalidClientMetadataError("jwks must be a JWK set.")
 
 
 def _check_addresses(addresses: Any) -> None:

@@ -5,10 +5,12 @@ import hashlib
 import json
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from http.cookies import SimpleCookie
+from threading import Thread
 from typing import Any
 from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit
 
@@ -17,6 +19,7 @@ from flask.testing import FlaskClient
 from joserfc import jwt
 from joserfc.jwk import ECKey, RSAKey
 from lxml import html
+from werkzeug.serving import WSGIRequestHandler, make_server
 from werkzeug.test import TestResponse
 
 from fhir_server.access.caller import Caller
@@ -408,3 +411,24 @@ def query_of(location: str) -> dict[str, str]:
 def with_query(path: str, **parameters: str) -> str:
     """Return a path with a query."""
     return f"{path}?{urlencode(parameters)}"
+
+
+@contextmanager
+def over_http(smart: Smart) -> Iterator[str]:
+    """Serve on a free port of the loopback, for clients that speak HTTP alone, and give the FHIR base."""
+    server = make_server("127.0.0.1", 0, smart.flask, threaded=True, request_handler=_Silent)
+    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/fhir"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+class _Silent(WSGIRequestHandler):
+    """Logs nothing."""
+
+    def log(self, type: str, message: str, *args: Any) -> None:
+        """Say nothing."""

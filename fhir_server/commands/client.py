@@ -1,0 +1,241 @@
+"""``fhir-server client``: apps and backends made and looked after by whoever runs the server.
+
+A secret is made here, printed once and kept as its hash alone.
+"""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from fhir_server.access.scope_tree import is_enforceable
+from fhir_server.access.scopes import parse_scope, parse_scopes
+from fhir_server.app import Composition
+from fhir_server.commands.database import shared_database
+from fhir_server.commands.terminal import CommandFailed, in_terminal_language, say
+from fhir_server.egress import FetchRefused
+from fhir_server.errors import Text
+from fhir_server.settings import Settings
+from fhir_server.smart.clients import Client, ClientKind
+from fhir_server.smart.endings import end_client
+from fhir_server.smart.ground import digest
+from fhir_server.smart.key_sets import KeysRefused, parse_key_set
+from fhir_server.smart.redirects import problem_with
+
+DEFAULT_SCOPES = {
+    "public": "openid fhirUser profile launch launch/patient offline_access online_access patient/*.cruds user/*.cruds",
+    "backend": "system/*.rs",
+}
+_NO_KIND = Text(
+    "Say what it is: one of --public, --confidential and --backend.",
+    "Dites ce que c’est : l’une des options --public, --confidential et --backend.",
+)
+_NO_KEYS = Text(
+    "A backend proves itself by keys: give --jwks or --jwks-url.",
+    "Un service se prouve par des clés : donnez --jwks ou --jwks-url.",
+)
+_NO_ADDRESS = Text(
+    "An app needs --redirect-uri, where people are sent back to.",
+    "Une application exige --redirect-uri, où les personnes sont renvoyées.",
+)
+_NOT_BOTH = Text("Give --jwks or --jwks-url, not both.", "Donnez --jwks ou --jwks-url, pas les deux.")
+_PUBLIC_KEYS = Text(
+    "A public app proves itself by nothing: leave --jwks and --jwks-url out, or make it --confidential.",
+    "Une application publique ne se prouve pas : enlevez --jwks et --jwks-url, ou choisissez --confidential.",
+)
+_NOTHING = Text("A public app has nothing to renew.", "Une application publique n’a rien à renouveler.")
+_TAKEN = Text("There is, or was, a client of this id.", "Un client de cet identifiant existe ou a existé.")
+_UNKNOWN = Text("There is no such client.", "Ce client n’existe pas.")
+
+
+@dataclass(frozen=True, slots=True)
+class NewClient:
+    """What ``client add`` was told."""
+
+    name: str
+    id: str | None = None
+    kind: ClientKind | None = None
+    scope: str = ""
+    redirect_uris: tuple[str, ...] = ()
+    roles: tuple[str, ...] = ()
+    organization: str | None = None
+    policy_url: str = ""
+    jwks: Path | None = None
+    jwks_url: str = ""
+
+
+def add(settings: Settings, wanted: NewClient) -> None:
+    """Add a client; print its id, and its secret once if it has one. Raises ``CommandFailed``."""
+    with _opened(settings) as composition:
+        ground = composition.smart().ground
+        client = build_client(composition, wanted, wanted.id or ground.identifier())
+        secret = ground.secret() if client.auth_method == "client_secret_basic" else ""
+        if not composition.smart().clients.add(replace(client, secret=digest(secret) if secret else "")):
+            raise CommandFailed(_TAKEN)
+    _print_proof(client.id, secret)
+
+
+def build_client(composition: Composition, wanted: NewClient, id: str) -> Client:
+    """Return the client that is wanted, without its secret; raises ``CommandFailed`` with what is wrong."""
+    if wanted.kind is None:
+        raise CommandFailed(_NO_KIND)
+    keys = _keys(composition, wanted.jwks, wanted.jwks_url)
+    if wanted.kind == "backend" and not keys:
+        raise CommandFailed(_NO_KEYS)
+    if wanted.kind == "public" and keys:
+        raise CommandFailed(_PUBLIC_KEYS)
+    if wanted.kind != "backend" and not wanted.redirect_uris:
+        raise CommandFailed(_NO_ADDRESS)
+    _check_addresses(wanted.redirect_uris)
+    scope = wanted.scope or DEFAULT_SCOPES.get(wanted.kind, DEFAULT_SCOPES["public"])
+    _check_scope(scope, wanted.kind, composition.settings.base_url)
+    return Client(
+        id=id,
+        name=wanted.name,
+        kind=wanted.kind,
+        auth_method="none" if wanted.kind == "public" else "private_key_jwt" if keys else "client_secret_basic",
+        scope=scope,
+        redirect_uris=wanted.redirect_uris,
+        roles=wanted.roles,
+        policy_uri=wanted.policy_url,
+        **_organization(composition, wanted.organization),
+        **keys,
+    )
+
+
+def show(settings: Settings, console: Console) -> None:
+    """Print the clients."""
+    with _opened(settings) as composition:
+        found = composition.smart().clients.all()
+    table = Table(box=None, pad_edge=False)
+    for heading in (
+        Text("id", "id"),
+        Text("name", "nom"),
+        Text("kind", "type"),
+        Text("proof", "preuve"),
+        Text("roles", "rôles"),
+        Text("scope", "portée"),
+        Text("made", "créé"),
+    ):
+        table.add_column(in_terminal_language(heading), overflow="fold")
+    for one in found:
+        itself = " *" if one.registered_itself else ""
+        made = one.created.strftime("%Y-%m-%d")
+        table.add_row(
+            one.id, one.name + itself, one.kind, one.auth_method, ", ".join(one.roles) or "-", one.scope, made
+        )
+    console.print(table)
+    if any(one.registered_itself for one in found):
+        say(Text("* has registered itself", "* s’est inscrit lui-même"))
+
+
+def rotate(settings: Settings, client_id: str, jwks: Path | None, jwks_url: str) -> None:
+    """Give a client another secret or other keys; raises ``CommandFailed``."""
+    with _opened(settings) as composition:
+        clients, ground = composition.smart().clients, composition.smart().ground
+        found = clients.find(client_id)
+        if found is None:
+            raise CommandFailed(_UNKNOWN)
+        keys = _keys(composition, jwks, jwks_url)
+        if found.auth_method == "none":
+            raise CommandFailed(_PUBLIC_KEYS if keys else _NOTHING)
+        if found.auth_method == "private_key_jwt" and not keys:
+            raise CommandFailed(_NO_KEYS)
+        secret = "" if keys else ground.secret()
+        proof = {"jwks": None, "jwks_uri": "", **keys} if keys else {}
+        method = "private_key_jwt" if keys else "client_secret_basic"
+        clients.change(client_id, auth_method=method, secret=digest(secret) if secret else "", **proof)
+    _print_proof(client_id, secret)
+
+
+def remove(settings: Settings, client_id: str) -> None:
+    """End a client and all its tokens; raises ``CommandFailed``."""
+    with _opened(settings) as composition:
+        if not end_client(composition.smart().ground, client_id):
+            raise CommandFailed(_UNKNOWN)
+    say(Text("Removed; all its tokens have ended.", "Supprimé ; tous ses jetons sont terminés."))
+
+
+@contextmanager
+def _opened(settings: Settings) -> Iterator[Composition]:
+    with shared_database(settings) as connected:
+        composition = Composition(connected)
+        composition.store()
+        try:
+            yield composition
+        finally:
+            composition.close()
+
+
+def _print_proof(client_id: str, secret: str) -> None:
+    click.echo(f"client_id      {client_id}")
+    if secret:
+        click.echo(f"client_secret  {secret}")
+        say(
+            Text(
+                "The secret is shown this once; only its hash is kept.",
+                "Le secret n’est montré que cette fois ; seule son empreinte est conservée.",
+            )
+        )
+
+
+def _keys(composition: Composition, path: Path | None, url: str) -> dict[str, Any]:
+    """Return the attributes of the keys given, {} without any."""
+    if path is not None and url:
+        raise CommandFailed(_NOT_BOTH)
+    try:
+        if url:
+            composition.smart().key_sets.fetcher.check(url)
+            return {"jwks_uri": url}
+        if path is None:
+            return {}
+        keys = parse_key_set(json.loads(path.read_bytes()))
+    except (KeysRefused, FetchRefused, ValueError) as error:
+        raise CommandFailed(Text(f"These keys cannot be used: {error}.", f"Clés inutilisables : {error}.")) from None
+    if not keys:
+        raise CommandFailed(
+            Text(
+                "The set has no key for RS384 or ES384 that has a kid.",
+                "L’ensemble n’a aucune clé pour RS384 ou ES384 qui porte un kid.",
+            )
+        )
+    return {"jwks": {"keys": list(keys)}}
+
+
+def _check_addresses(addresses: tuple[str, ...]) -> None:
+    for address in addresses:
+        problem = problem_with(address)
+        if problem is not None:
+            raise CommandFailed(
+                Text(f"--redirect-uri {address}: {problem}.", f"--redirect-uri {address} est refusé ({problem}).")
+            )
+
+
+def _check_scope(scope: str, kind: ClientKind, base_url: str) -> None:
+    wrong = list(parse_scopes(scope).refused)
+    for word in scope.split():
+        one = parse_scope(word)
+        if one is not None and ((one.context == "system") != (kind == "backend") or not is_enforceable(one, base_url)):
+            wrong.append(word)
+    if wrong:
+        listed = ", ".join(wrong)
+        raise CommandFailed(
+            Text(f"Such a client cannot be granted: {listed}.", f"Un tel client ne peut pas recevoir : {listed}.")
+        )
+
+
+def _organization(composition: Composition, id: str | None) -> dict[str, Any]:
+    if id is None:
+        return {}
+    found = composition.store().get(f"Organization/{id}")
+    if found is None or found.body is None:
+        raise CommandFailed(Text(f"The server has no Organization/{id}.", f"Le serveur n’a pas d’Organization/{id}."))
+    identifiers = json.loads(found.body).get("identifier", [])
+    named = tuple(f"{one['system']}|{one['value']}" for one in identifiers if "system" in one and "value" in one)
+    return {"organization": f"Organization/{id}", "organization_identifiers": named}
