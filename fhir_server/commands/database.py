@@ -8,6 +8,7 @@ from fhir_server.commands.terminal import CommandFailed
 from fhir_server.errors import Text
 from fhir_server.settings import Settings
 from fhir_server.storage.connection import UnsuitableDatabase
+from fhir_server.storage.data_lock import DataDirectoryInUse
 from fhir_server.storage.embedded import EmbeddedDatabaseError, EmbeddedMongod
 from fhir_server.storage.store import StoreUnavailable
 
@@ -33,3 +34,15 @@ def running_database(settings: Settings) -> Iterator[Settings]:
         raise CommandFailed(problem.text) from None
     except StoreUnavailable:
         raise CommandFailed(_UNREACHABLE) from None
+
+
+@contextmanager
+def database_beside_server(settings: Settings) -> Iterator[Settings]:
+    """Give settings that name a running database: the server's own while it runs. Raises ``CommandFailed``."""
+    try:
+        with running_database(settings) as connected:
+            yield connected
+    except CommandFailed as problem:
+        if not isinstance(problem.__context__, DataDirectoryInUse):
+            raise
+        yield replace(settings, mongodb_uri=EmbeddedMongod(settings.data_directory).uri)

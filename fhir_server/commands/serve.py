@@ -33,7 +33,7 @@ from fhir_server.errors import Text
 from fhir_server.rest.memory import settle
 from fhir_server.rest.metrics import DIRECTORY
 from fhir_server.settings import Settings
-from fhir_server.worker import Worker
+from fhir_server.worker import AuditKeeper, Worker
 
 _READY_SECONDS = 60.0
 _PR_SET_PDEATHSIG = 1
@@ -67,13 +67,20 @@ def _jobs(settings: Settings) -> Iterator[None]:
     """Do background work in this process, which answers no request, for as long as the block lasts."""
     composition = Composition(settings)
     worker = Worker(composition)
-    thread = threading.Thread(target=worker.run, name="jobs", daemon=True)
-    thread.start()
+    keeper = AuditKeeper(composition)
+    threads = [
+        threading.Thread(target=worker.run, name="jobs", daemon=True),
+        threading.Thread(target=keeper.run, name="audit", daemon=True),
+    ]
+    for thread in threads:
+        thread.start()
     try:
         yield
     finally:
         worker.stop()
-        thread.join(settings.shutdown_timeout)
+        keeper.stop()
+        for thread in threads:
+            thread.join(settings.shutdown_timeout)
         composition.close()
 
 
