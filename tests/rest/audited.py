@@ -1,10 +1,13 @@
 """A server whose callers are who the header ``X-Test-Caller`` says, with the audit on."""
 
+from dataclasses import replace
 from typing import Any
 
-from fhir_server.access.caller import OPEN_CALLER, Caller
+from fhir_server.access.caller import LOCAL_CALLER, OPEN_CALLER, Caller
+from fhir_server.access.policy import Policy
 from fhir_server.app import Composition, build_app
 from fhir_server.audit.codes import HIDDEN_FROM_REPRESENTATIVES
+from fhir_server.context import RequestContext
 from fhir_server.errors import Text
 from fhir_server.rest.authentication import RefusedToken
 from fhir_server.rest.gateway import FhirGateway
@@ -39,8 +42,10 @@ CALLERS = {
 
 
 def audited(composition: Composition) -> Fhir:
-    """Return a FHIR client of the server; requests without the header are the open caller's, which is audited too."""
-    app = build_app(composition)
+    """Return a FHIR client of the server; requests without the header are the open caller's, which is audited too.
+
+    What each may see is not in question here: the policy lets everybody through.
+    """
 
     def authenticate(environ: dict[str, Any]) -> Caller:
         name = environ.get("HTTP_X_TEST_CALLER", "open")
@@ -48,8 +53,13 @@ def audited(composition: Composition) -> Fhir:
             raise RefusedToken(Text("The token has expired", "Le jeton a expiré"), caller=DOCTOR)
         return CALLERS[name]
 
+    def open_context(*given: Any) -> RequestContext:
+        ctx = composition.open_context(*given)
+        return replace(ctx, repository=replace(ctx.repository, policy=Policy(LOCAL_CALLER)))
+
+    app = build_app(composition, authenticate)
     gateway: FhirGateway = app.wsgi_app  # type: ignore[assignment]
-    gateway._authenticate = authenticate
+    gateway._open_context = open_context
     return Fhir(app)
 
 
