@@ -8,6 +8,7 @@ import os
 import re
 import threading
 from collections.abc import Mapping
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,9 @@ from flask import Flask
 
 from fhir_server.access.caller import LOCAL_CALLER, Caller
 from fhir_server.access.policy import Policy
+from fhir_server.audit.frames import Occasion
+from fhir_server.audit.trail import Origin as TrailOrigin
+from fhir_server.audit.trail import Trail
 from fhir_server.context import RequestContext, current_time, random_bytes
 from fhir_server.repository.facts import FactsReader
 from fhir_server.repository.repository import Repository
@@ -79,14 +83,17 @@ class Composition:
                     self._store = self._open_store()
         return self._store
 
-    def open_context(self, caller: Caller, request_id: str, language: str, base_url: str) -> RequestContext:
-        """Return the context of one request by ``caller``; connects when nothing has yet."""
+    def open_context(
+        self, caller: Caller, request_id: str, language: str, base_url: str, address: str = ""
+    ) -> RequestContext:
+        """Return the context of one request by ``caller`` at ``address``; connects when nothing has yet."""
         registry = self.registry()
         registry.use()
         store, now = self.store(), current_time()
         facts = FactsReader(store, store.records, caller, now, base_url)
         policy = Policy(caller, source=facts, failed=partial(self.log.failure, request_id))
-        repository = Repository(store, policy, self._rules, base_url, current_time, registry)
+        trail = Trail(self._origin(caller, request_id, base_url, address, now))
+        repository = Repository(store, policy, self._rules, base_url, current_time, registry, trail)
         return RequestContext(repository, self.settings, self.pages(), caller, request_id, now, language, base_url)
 
     def open_local_context(self, purpose: str, language: str) -> RequestContext:
@@ -120,6 +127,13 @@ class Composition:
             self._store.close()
             self._store = self._registry = None
 
+    def _origin(
+        self, caller: Caller, request_id: str, base_url: str, address: str, now: datetime
+    ) -> TrailOrigin | None:
+        if self.settings.audit == "off" or (self.settings.audit == "auto" and caller.kind == "open"):
+            return None
+        return TrailOrigin(Occasion(caller, base_url, address), request_id, now, current_time)
+
     def _open_store(self) -> MongoStore:
         if self.settings.mongodb_uri is None:
             raise SettingsError([_NO_DATABASE])
@@ -129,6 +143,7 @@ class Composition:
             self.settings.database,
             read_milliseconds=int(seconds * 1000),
             commit_seconds=seconds,
+            audit_spool=self.settings.data_directory / "audit-spool" if self.settings.audit_spool else None,
         )
         store.prepare()
         return store

@@ -1,6 +1,7 @@
 """The command line: options and help; what a command does is in ``commands``, imported only when it runs."""
 
 import sys
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +101,26 @@ def check(data: Path | None) -> None:
     from fhir_server.commands.check import check as run
 
     run(_settings(data_directory=data), Console())
+
+
+@main.group()
+def audit() -> None:
+    """The audit: who saw or changed what."""
+
+
+@audit.command("verify")
+@click.option("--day", type=click.DateTime(["%Y-%m-%d"]), help="Only what was sealed on this day (UTC).")
+@click.option("--data", type=click.Path(path_type=Path), help="Directory of the embedded database.")
+def verify_audit(day: datetime | None, data: Path | None) -> None:
+    """Recompute every seal and event of the audit and name what was changed, deleted, inserted or reordered.
+
+    It may run beside the server. The status is 1 when anything is not as it was written.
+    """
+    from rich.console import Console
+
+    from fhir_server.commands.audit import verify_audit as run
+
+    run(_settings(data_directory=data), day.date() if day else None, Console())
 
 
 @main.command()

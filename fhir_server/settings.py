@@ -20,6 +20,7 @@ PREFIX = "FHIR_SERVER_"
 Auth = Literal["smart", "open"]
 Handling = Literal["strict", "lenient"]
 ConditionalDelete = Literal["single", "multiple"]
+Audit = Literal["auto", "on", "off"]
 LogFormat = Literal["json", "text"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 Language = Literal["en", "fr"]
@@ -241,6 +242,17 @@ class Settings:
 
     log_level: LogLevel = setting("info", one_of(LogLevel), "`debug`, `info`, `warning` or `error`.")
     log_format: LogFormat = setting("json", one_of(LogFormat), "`json` (one object per line) or `text`.")
+    audit: Audit = setting(
+        "auto",
+        one_of(Audit),
+        "Write AuditEvents: `on`, `off`, or `auto`: of every caller but those of a server without authentication.",
+    )
+    audit_spool: bool = setting(
+        "true",
+        parse_bool,
+        "A read’s AuditEvent goes to a file in the data directory before the answer leaves; else to the database.",
+    )
+
     secret_key_file: Path | None = setting(
         "", parse_optional_path, "File with the key that seals page links; empty: made once in the data directory."
     )

@@ -1,4 +1,4 @@
-"""Runs due jobs; nothing else loops.
+"""Runs due jobs and seals the audit; nothing else loops.
 
 ``fhir-server serve`` runs it in a thread of the process that keeps the database, which answers no request: a reindex
 takes no time from the workers. Any number may run: a job is done by whoever claims it first.
@@ -6,16 +6,66 @@ takes no time from the workers. Any number may run: a job is done by whoever cla
 
 import threading
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 
 from fhir_server.app import Composition
+from fhir_server.audit.seals import Sealer
+from fhir_server.context import current_time
 from fhir_server.jobs import Job, Jobs
 from fhir_server.repository.reindexing import Progress, Reindex
 from fhir_server.repository.stored_parameters import REINDEX
+from fhir_server.settings import Settings
 from fhir_server.storage.index_writer import LeaseLost
 from fhir_server.storage.store import StoreUnavailable
 
 KINDS = (REINDEX,)
 _PAUSE = 1.0
+
+
+class AuditKeeper:
+    """Seals the audit every second, in a thread of its own: no job may keep it waiting."""
+
+    def __init__(self, composition: Composition) -> None:
+        self._composition = composition
+        self._stopping = threading.Event()
+
+    def run(self) -> None:
+        """Seal until ``stop``, then what is left; trouble never ends it."""
+        sealer: Sealer | None = None
+        while not self._stopping.wait(_PAUSE):
+            sealer = self._try(sealer)
+        if sealer is not None:
+            self._finish(sealer)
+
+    def stop(self) -> None:
+        """End ``run`` after a last sealing."""
+        self._stopping.set()
+
+    def _try(self, sealer: Sealer | None) -> Sealer | None:
+        try:
+            if sealer is None:
+                sealer = Sealer(self._composition.store().audit_log, audit_heads(self._composition.settings))
+            self._composition.store().audit_log.recover(partial(sealer.seal_late, current_time()))
+            sealer.seal(current_time())
+        except StoreUnavailable:
+            return sealer
+        except Exception as error:
+            self._composition.log.failure("audit", error)
+        return sealer
+
+    def _finish(self, sealer: Sealer) -> None:
+        try:
+            self._composition.store().audit_log.recover(partial(sealer.seal_late, current_time()), older_than=0)
+            sealer.finish(current_time())
+        except Exception as error:
+            # What is left is sealed at the next start.
+            self._composition.log.failure("audit", error)
+
+
+def audit_heads(settings: Settings) -> Path:
+    """Return the file with the hashes of the audit's chain, outside the database."""
+    return settings.data_directory / "audit-heads.log"
 
 
 class Worker:

@@ -1,37 +1,132 @@
-"""What one request does, noted by the repository while it happens; AuditEvents are made of it."""
+"""What one request does, noted by the repository while it happens; AuditEvents are made of it.
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+Writes get their events with their plan (``records``), to be committed in one transaction; what was disclosed or
+refused is told at the end (``events``, ``refusal``), to be written before the answer leaves.
+"""
+
+import os
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any
+
+from fhir_server.audit import codes
+from fhir_server.audit.events import Event, Moment, build_event
+from fhir_server.audit.frames import Occasion
+from fhir_server.audit.grouping import Asked, Group, Noted, build_groups
+from fhir_server.audit.touched import Touched
+
+__all__ = ["Origin", "Touched", "Trail"]
+
+_ASKING = {
+    "search-type": "search",
+    "search-system": "search",
+    "search-compartment": "search",
+    "history-type": "history",
+    "history-system": "history",
+    "operation-system": "operation",
+    "operation-type": "operation",
+    "operation-instance": "operation",
+}
 
 
 @dataclass(frozen=True, slots=True)
-class Touched:
-    """One resource that a request has disclosed or changed.
+class Origin:
+    """Where a trail begins: the occasion, the request's id and start, and the clock and ids for its events."""
 
-    ``action`` is the policy's word (``read``, ``vread``, ``search``, ``history``, ``create``, ``update``, ``patch``,
-    ``delete``); ``patients`` are the compartments it is in, ``Patient/id``; ``labels`` its security labels,
-    ``system|code``; ``rule`` names the rule that allowed it, if one was asked.
-    """
-
-    action: str
-    reference: str
-    version: int
-    patients: tuple[str, ...] = ()
-    labels: tuple[str, ...] = ()
-    rule: str = ""
+    occasion: Occasion
+    request_id: str
+    started: datetime
+    clock: Callable[[], datetime]
 
 
 @dataclass(slots=True)
 class Trail:
-    """Collects what one request touches. One for each request; its threads share nothing."""
+    """Collects what one request touches. One for each request; its threads share nothing.
 
-    disclosed: list[Touched] = field(default_factory=list)
+    Without an ``origin`` nothing is noted: the server is open, or told not to.
+    """
+
+    origin: Origin | None = None
+    disclosed: list[Noted] = field(default_factory=list)
+    asked: list[Asked] = field(default_factory=list)
+    refused: list[Event] = field(default_factory=list)
+    """Events of a bundle's entries that were refused; they go out with the others."""
+    _asking: int = -1
+
+    def begin(self, interaction: str, segments: tuple[str, ...], parameters: tuple[tuple[str, str], ...]) -> None:
+        """Note which interaction what follows belongs to; a bundle begins one for each entry."""
+        if self.origin is None:
+            return
+        action = _ASKING.get(interaction)
+        if action is None:
+            self._asking = -1
+            return
+        own = self.origin.occasion.caller.patient
+        meant = f"Patient/{own}" if action == "operation" and own and segments[:1] == ("Patient",) else None
+        question = Asked(action, segments, parameters, meant)
+        if question in self.asked:  # the reads of a transaction are tried before and answered after its writes
+            self._asking = self.asked.index(question)
+            return
+        self._asking = len(self.asked)
+        self.asked.append(question)
+
+    def understand(self, parameters: tuple[tuple[str, str], ...]) -> None:
+        """Note what a page link stands for."""
+        if self._asking >= 0:
+            now = self.asked[self._asking]
+            self.asked[self._asking] = replace(now, parameters=parameters)
 
     def disclose(self, touched: Iterable[Touched]) -> None:
         """Note resources that are about to be shown to the caller."""
-        self.disclosed.extend(touched)
+        if self.origin is not None:
+            asking = self._asking
+            self.disclosed.extend([Noted(one, asking) for one in touched])
 
     def records(self, written: Sequence[Touched]) -> tuple[tuple[str, Mapping[str, Any]], ...]:
         """Return the (collection, document) pairs to be committed together with what is written."""
-        return ()
+        if self.origin is None or not written:
+            return ()
+        return tuple(("audit", event) for event in self._build(build_groups([Noted(one) for one in written], ())))
+
+    def events(self) -> list[Event]:
+        """Return the events of what has been asked and disclosed, and forget it."""
+        if self.origin is None or not (self.disclosed or self.asked or self.refused):
+            return []
+        groups, refused = build_groups(self.disclosed, self.asked), self.refused
+        self.disclosed, self.asked, self.refused, self._asking = [], [], [], -1
+        return [*refused, *self._build(groups)]
+
+    def refusal(self, action: str, status: int, problem: str, touched: Touched | None = None) -> list[Event]:
+        """Return the events of what was refused; ``problem`` is the issue code that the caller was told.
+
+        ``touched`` is what it was about, as far as is known: its patients are told that somebody tried.
+        """
+        if self.origin is None:
+            return []
+        outcome = codes.SERIOUS_FAILURE if status >= 500 else codes.MINOR_FAILURE
+        if touched is None:
+            return self._build([Group(action, None)], outcome, problem)
+        asked = [Noted(Touched(action, touched.reference, 0, touched.patients, touched.labels))]
+        return self._build(build_groups(asked, ()), outcome, problem)
+
+    def _build(self, groups: Iterable[Group], outcome: str = codes.SUCCESS, problem: str = "") -> list[Event]:
+        assert self.origin is not None
+        recorded = self.origin.clock()
+        moment = Moment(self.origin.started, recorded, self.origin.request_id)
+        return [
+            build_event(new_event_id(recorded), self.origin.occasion, moment, group, outcome, problem)
+            for group in groups
+        ]
+
+
+def new_event_id(recorded: datetime) -> str:
+    """Return a UUID of version 7 for an event of that moment: events are sealed in the order of their ids."""
+    # The version's neighbours are the part of the millisecond, so that a process's own events keep their order
+    # (RFC 9562, section 6.2, method 3).
+    part = (time.time_ns() % 1_000_000) * 4096 // 1_000_000
+    value = round(recorded.timestamp() * 1000) << 80 | 7 << 76 | part << 64 | int.from_bytes(os.urandom(8), "big")
+    value = value & ~(0x3 << 62) | 2 << 62
+    text = f"{value:032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"

@@ -8,8 +8,8 @@ from fhir_server.commands.terminal import CommandFailed
 from fhir_server.errors import Text
 from fhir_server.settings import Settings
 from fhir_server.storage.connection import UnsuitableDatabase
-from fhir_server.storage.data_lock import DataLock
-from fhir_server.storage.embedded import DataDirectoryInUse, EmbeddedDatabaseError, EmbeddedMongod
+from fhir_server.storage.data_lock import DataDirectoryInUse, DataLock
+from fhir_server.storage.embedded import EmbeddedDatabaseError, EmbeddedMongod
 from fhir_server.storage.store import StoreUnavailable
 
 _UNREACHABLE = Text(

@@ -6,13 +6,12 @@ It enqueues a job and does it, or watches it when another process was faster.
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from fhir_server.app import Composition
-from fhir_server.commands.database import running_database
+from fhir_server.commands.database import shared_database
 from fhir_server.commands.terminal import CommandFailed, in_terminal_language
 from fhir_server.context import current_time
 from fhir_server.errors import Text
@@ -22,8 +21,6 @@ from fhir_server.repository.reindexing import Progress as Done
 from fhir_server.repository.stored_parameters import REINDEX
 from fhir_server.search.custom import bases_of
 from fhir_server.settings import Settings
-from fhir_server.storage.data_lock import DataDirectoryInUse
-from fhir_server.storage.embedded import EmbeddedMongod
 from fhir_server.worker import Worker
 
 _PAUSE = 0.2
@@ -35,7 +32,7 @@ def reindex(settings: Settings, types: Sequence[str], parameter: str | None, con
     if unknown:
         listed = ", ".join(unknown)
         raise CommandFailed(Text(f"No resource types: {listed}.", f"Ce ne sont pas des types : {listed}."))
-    with _database(settings) as connected:
+    with shared_database(settings) as connected:
         composition = Composition(connected)
         try:
             job = _work(composition, _input(composition, types, parameter), console)
@@ -46,18 +43,6 @@ def reindex(settings: Settings, types: Sequence[str], parameter: str | None, con
     if job.state != "finished":
         listed = ", ".join(done.failures) or job.problem
         raise CommandFailed(Text(f"Not all could be indexed: {listed}.", f"Tout n’a pu être indexé : {listed}."))
-
-
-@contextmanager
-def _database(settings: Settings) -> Iterator[Settings]:
-    """Give settings that name a running database: the server's own while it runs."""
-    try:
-        with running_database(settings) as connected:
-            yield connected
-    except CommandFailed as problem:
-        if not isinstance(problem.__context__, DataDirectoryInUse):
-            raise
-        yield replace(settings, mongodb_uri=EmbeddedMongod(settings.data_directory).uri)
 
 
 def _input(composition: Composition, types: Sequence[str], parameter: str | None) -> dict[str, object]:

@@ -33,7 +33,7 @@ from fhir_server.errors import Text
 from fhir_server.rest.memory import settle
 from fhir_server.rest.metrics import DIRECTORY
 from fhir_server.settings import Settings
-from fhir_server.worker import Worker
+from fhir_server.worker import AuditKeeper, Worker
 
 _OPEN = Text(
     "*** OPEN: FHIR_SERVER_AUTH=open lets everybody on this machine read and change every record. ***",
@@ -71,13 +71,20 @@ def _jobs(settings: Settings) -> Iterator[None]:
     """Do background work in this process, which answers no request, for as long as the block lasts."""
     composition = Composition(settings)
     worker = Worker(composition)
-    thread = threading.Thread(target=worker.run, name="jobs", daemon=True)
-    thread.start()
+    keeper = AuditKeeper(composition)
+    threads = [
+        threading.Thread(target=worker.run, name="jobs", daemon=True),
+        threading.Thread(target=keeper.run, name="audit", daemon=True),
+    ]
+    for thread in threads:
+        thread.start()
     try:
         yield
     finally:
         worker.stop()
-        thread.join(settings.shutdown_timeout)
+        keeper.stop()
+        for thread in threads:
+            thread.join(settings.shutdown_timeout)
         composition.close()
 
 

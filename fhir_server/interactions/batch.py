@@ -6,6 +6,7 @@ from typing import Any
 from fhir_server.context import RequestContext
 from fhir_server.errors import FhirError, Invalid, Required, Text
 from fhir_server.fhir.bundle import build_response_bundle
+from fhir_server.interactions.auditing import note_refusal
 from fhir_server.interactions.entries import build_entry, check_bundle
 from fhir_server.interactions.entry_answers import answer_entry, refuse_entry
 from fhir_server.interactions.request import FhirRequest, FhirResponse
@@ -45,9 +46,13 @@ def _answer(
 ) -> dict[str, Any]:
     try:
         inner = build_entry(ctx, outer, entry, position)
+    except FhirError as error:
+        return refuse_entry(ctx, error)
+    try:
         if not inner.request.segments and inner.request.method == "POST":
             text = Text("A batch cannot stand within another", "Un lot ne peut pas en contenir un autre")
             raise Invalid(text, expression="request.url")
         return answer_entry(dispatch(ctx, inner.request))
     except FhirError as error:
+        note_refusal(ctx, inner.request, error)
         return refuse_entry(ctx, error)

@@ -15,6 +15,7 @@ from fhir_server.fhir.json import to_json
 from fhir_server.interactions.operation import operations
 from fhir_server.interactions.request import FhirRequest, FhirResponse
 from fhir_server.interactions.routes import Route
+from fhir_server.search.apart import APART_TYPES
 from fhir_server.search.includes import supported_includes, supported_revincludes
 from fhir_server.search.parameters import SearchParameter, supported_parameters
 from fhir_server.search.stored import stored_parameters
@@ -44,6 +45,14 @@ _SERVICES = (
     ("http://terminology.hl7.org/CodeSystem/restful-security-service", "SMART-on-FHIR"),
     ("http://profiles.ihe.net/ITI/IUA/CodeSystem/securityTypes", "IUA"),
 )
+_APPEND_ONLY = {
+    "interaction": [{"code": code} for code in _TYPE_INTERACTIONS if code not in ("update", "patch", "delete")],
+    "versioning": "versioned",
+    "updateCreate": False,
+    "conditionalCreate": False,
+    "conditionalUpdate": False,
+    "conditionalDelete": "not-supported",
+}
 # http://hl7.org/fhir/R4/versions.html#normative: the resource types that are normative in R4.
 _NORMATIVE = frozenset(
     {
@@ -160,14 +169,9 @@ def _resource(settings: Settings, kind: str) -> dict[str, Any]:
     declared: dict[str, Any] = {
         "type": kind,
         "profile": f"http://hl7.org/fhir/StructureDefinition/{kind}",
-        "interaction": [{"code": code} for code in _TYPE_INTERACTIONS],
-        "versioning": "versioned-update",
+        **(_APPEND_ONLY if kind in APART_TYPES else _changeable(settings)),
         "readHistory": True,
-        "updateCreate": settings.update_as_create,
-        "conditionalCreate": True,
         "conditionalRead": "full-support",
-        "conditionalUpdate": True,
-        "conditionalDelete": settings.conditional_delete,
         "referencePolicy": [
             "literal",
             "logical",
@@ -180,6 +184,17 @@ def _resource(settings: Settings, kind: str) -> dict[str, Any]:
         "operation": list(_operations("instance", kind)),
     }
     return {name: value for name, value in declared.items() if value != []}
+
+
+def _changeable(settings: Settings) -> dict[str, Any]:
+    return {
+        "interaction": [{"code": code} for code in _TYPE_INTERACTIONS],
+        "versioning": "versioned-update",
+        "updateCreate": settings.update_as_create,
+        "conditionalCreate": True,
+        "conditionalUpdate": True,
+        "conditionalDelete": settings.conditional_delete,
+    }
 
 
 def _if_any(name: str, values: list[Any]) -> dict[str, Any]:
@@ -208,5 +223,6 @@ def _abilities(each: SearchParameter) -> str:
 
 def _operations(level: str, kind: str | None) -> Iterator[dict[str, Any]]:
     for code, each in sorted(operations().items()):
-        if level in each.levels and (not each.types or kind in each.types):
+        changing = each.affects_state and kind in APART_TYPES
+        if level in each.levels and (not each.types or kind in each.types) and not changing:
             yield {"name": code, "definition": each.definition}

@@ -1,5 +1,6 @@
 """create: ``POST [type]``, with ``If-None-Exist`` conditional. Spec: http://hl7.org/fhir/R4/http.html#create"""
 
+from fhir_server.audit.feed import stamp
 from fhir_server.context import RequestContext
 from fhir_server.errors import Invalid, Text
 from fhir_server.interactions.bodies import body_of
@@ -15,10 +16,13 @@ def propose_create(ctx: RequestContext, request: FhirRequest, route: Route) -> P
     if request.parameters:
         text = Text("A create takes no parameters", "Une création ne prend pas de paramètres")
         raise Invalid(text)
+    resource = body_of(ctx, request, route.resource_type)
+    if route.resource_type == "AuditEvent":
+        resource = stamp(resource, ctx.caller)
     return Proposal(
         "create",
         "POST",
         route.resource_type,
-        resource=body_of(ctx, request, route.resource_type),
+        resource=resource,
         criteria=none_exist_criteria(ctx, request, route),
     )

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from fhir_server.context import RequestContext
 from fhir_server.errors import FhirError, MethodNotAllowed, Text
 from fhir_server.interactions.answer import answer_written
+from fhir_server.interactions.auditing import write_events, write_refusal
 from fhir_server.interactions.batch import bundle
 from fhir_server.interactions.capabilities import capabilities
 from fhir_server.interactions.explain import search_or_explain
@@ -23,11 +24,23 @@ Handler = Callable[[RequestContext, FhirRequest, Route], FhirResponse]
 def dispatch(ctx: RequestContext, request: FhirRequest) -> FhirResponse:
     """Return the answer to ``request``. Raises ``FhirError`` with the route's template set."""
     route = match_route(request.method, request.segments)
+    ctx.trail.begin(route.interaction, request.segments, request.parameters)
     try:
         return _HANDLERS[route.interaction](ctx, request, route)
     except FhirError as error:
         error.route = error.route or route.template
         raise
+
+
+def dispatch_audited(ctx: RequestContext, request: FhirRequest) -> FhirResponse:
+    """Return the answer to ``request`` once it is in the audit. Raises what ``dispatch`` does, after noting it."""
+    try:
+        response = dispatch(ctx, request)
+    except FhirError as error:
+        write_refusal(ctx, request, error)
+        raise
+    write_events(ctx)
+    return response
 
 
 def _write(ctx: RequestContext, request: FhirRequest, route: Route) -> FhirResponse:

@@ -41,6 +41,7 @@ def history(ctx: RequestContext, request: FhirRequest, route: Route) -> FhirResp
         if state.path != path or state.keyset is None:
             raise NotFound(_OTHER_PATH)
         parameters, after = state.parameters, _position(state.keyset)
+        ctx.trail.understand(parameters)
     asked = parse_history(parameters, strict=(request.handling or ctx.settings.default_handling) == "strict")
     count = min(ctx.settings.default_count if asked.count is None else asked.count, ctx.settings.max_count)
     query = HistoryQuery(_reference(route), route.resource_type, asked.since, asked.at, after, count + 1)

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from fhir_server.errors import Invalid, MethodNotAllowed, NotFound, Text
 from fhir_server.fhir.definitions import is_resource_type
+from fhir_server.repository.change import UNCHANGING
+from fhir_server.search.apart import APART_TYPES
 
 ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 _RESERVED = ("", "_", "$")
@@ -41,6 +43,7 @@ def match_route(method: str, segments: tuple[str, ...]) -> Route:
             headers={"Allow": ", ".join([*allowed, *(["HEAD"] if "GET" in allowed else []), "OPTIONS"])},
         )
     _check_target(route)
+    _check_unchanging(route)
     return route
 
 
@@ -95,6 +98,13 @@ def _match(method: str, segments: tuple[str, ...]) -> Route | None:
             return Route("search-compartment", "/{type}/{id}/{type}", kind, id, name=member)
         case _:
             return None
+
+
+def _check_unchanging(route: Route) -> None:
+    if route.resource_type in APART_TYPES and route.interaction in ("update", "patch", "delete"):
+        raise MethodNotAllowed(
+            UNCHANGING, headers={"Allow": "GET, HEAD, OPTIONS" if route.id else "GET, POST, OPTIONS"}
+        )
 
 
 def _known(code: str) -> str:

@@ -16,7 +16,8 @@ from fhir_server.interactions.request import FhirRequest, FhirResponse
 from fhir_server.interactions.routes import Route
 from fhir_server.interactions.searchset import build_entries, build_warnings
 from fhir_server.repository.searching import PlannedSearch
-from fhir_server.search.ast import InCompartment, Node, build_and
+from fhir_server.search.apart import APART_TYPES
+from fhir_server.search.ast import InCompartment, Node, RefersTo, build_and
 from fhir_server.search.compiler import Keyset, keyset_of
 from fhir_server.search.paging import PAGE_PARAMETER, PageState, page_links, self_link
 from fhir_server.search.parser import Search, parse_search
@@ -43,6 +44,7 @@ def search(ctx: RequestContext, request: FhirRequest, route: Route) -> FhirRespo
     state = _open(ctx, parameters, path)
     if state is not None:
         parameters, keyset, strict = state.parameters, state.keyset, state.strict
+        ctx.trail.understand(parameters)
     found = parse_search(kind, parameters, strict=strict, base_url=ctx.repository.base_url, now=ctx.now)
     if state is not None:
         found = replace(found, warnings=(*state.warnings, *found.warnings))
@@ -135,7 +137,11 @@ def _within_compartment(tree: Node, route: Route) -> Node:
         return tree
     assert route.resource_type is not None
     assert route.id is not None
-    return build_and([tree, InCompartment(route.resource_type, route.id)])
+    within: list[Node] = [tree, InCompartment(route.resource_type, route.id)]
+    if route.name in APART_TYPES and route.resource_type == "Patient":
+        # It says the same again, by the index that they have.
+        within.append(RefersTo((f"{route.name}.patient>Patient/{route.id}",)))
+    return build_and(within)
 
 
 def _count_alone(ctx: RequestContext, route: Route, path: str, found: Search, tree: PlannedSearch) -> FhirResponse:

@@ -4,10 +4,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from fhir_server.errors import Text
 from fhir_server.search.ast import Node
 from fhir_server.storage.store import Document
 
 Resource = dict[str, Any]
+UNCHANGING = Text(
+    "AuditEvents are only ever added: nobody changes or deletes them",
+    "Les AuditEvents ne font que s’ajouter : personne ne les modifie ni ne les supprime",
+)
 Action = Literal["create", "update", "patch", "delete"]
 
 

@@ -12,6 +12,7 @@ from fhir_server.errors import FhirError, Invalid, Issue, PreconditionFailed, Te
 from fhir_server.fhir.reference import conditional_references
 from fhir_server.repository.change import Criteria, Proposal
 from fhir_server.repository.searching import without_joins
+from fhir_server.search.apart import check_joined
 from fhir_server.search.ast import TypeIs, build_and
 from fhir_server.search.compiler import to_filter
 from fhir_server.search.parser import parse_search
@@ -26,12 +27,14 @@ _NOT_CRITERIA = frozenset({
 def build_criteria(resource_type: str, parameters: Sequence[tuple[str, str]], base_url: str = "") -> Criteria:
     """Return the criteria that ``parameters`` state; always read strictly, for a guess could hit another's record.
 
-    Raises ``Invalid`` when there are none, when one is unknown, or when one only shapes a result.
+    Raises ``Invalid`` when there are none, when one is unknown, or when one only shapes a result;
+    ``NotSupported`` for AuditEvents, which are never written on a condition.
     """
     if not parameters:
         raise Invalid(
             Text("A conditional interaction needs search criteria", "Une interaction conditionnelle exige des critères")
         )
+    check_joined(resource_type)
     shaping = sorted({name for name, _ in parameters if name.partition(":")[0] in _NOT_CRITERIA})
     if shaping:
         listed = ", ".join(shaping)

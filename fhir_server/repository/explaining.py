@@ -90,17 +90,17 @@ class ListeningStore:
         self._note("read", (Query({"_id": {"$in": wanted}}, ()),), began, len(found))
         return found
 
-    def count(self, filter: Mapping[str, Any], limit: int = 0) -> int:
+    def count(self, filter: Mapping[str, Any], limit: int = 0, collection: str = "resources") -> int:
         """As ``Store.count``."""
         began = perf_counter()
-        count = self.store.count(filter, limit)
-        self._note("count", (Query(filter, (), limit, with_body=False),), began, count)
+        count = self.store.count(filter, limit, collection)
+        self._note("count", (Query(filter, (), limit, with_body=False, collection=collection),), began, count)
         return count
 
-    def estimate(self, filter: Mapping[str, Any]) -> int:
+    def estimate(self, filter: Mapping[str, Any], collection: str = "resources") -> int:
         """As ``Store.estimate``."""
         began = perf_counter()
-        count = self.store.estimate(filter)
+        count = self.store.estimate(filter, collection)
         self._note("estimate", (), began, count)
         return count
 

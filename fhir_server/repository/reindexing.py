@@ -13,6 +13,7 @@ from fhir_server.errors import FhirError
 from fhir_server.fhir.json import parse_json
 from fhir_server.jobs import COLLECTION, Job, Jobs
 from fhir_server.repository.stored_parameters import ParameterRegistry
+from fhir_server.search.apart import APART_TYPES
 from fhir_server.search.indexer import to_index
 from fhir_server.storage.index_writer import Rewrite
 from fhir_server.storage.store import Document, Query, Store
@@ -92,7 +93,8 @@ class Reindex:
         progress = Progress.of(job)
         if not progress.total:
             counts = self.store.counts()
-            progress = replace(progress, total=sum(counts.get(kind, 0) for kind in job.input["types"]))
+            kinds = [kind for kind in job.input["types"] if kind not in APART_TYPES]  # their index never changes
+            progress = replace(progress, total=sum(counts.get(kind, 0) for kind in kinds))
         for batch in self._batches(sorted(job.input["types"]), progress.after):
             if self.stopping():
                 return False

@@ -65,7 +65,9 @@ class Repository:
         authority.require_scope(resource_type, "read")
         tree = self.policy.filter(resource_type, "read")
         if isinstance(tree, Everything):
-            return self.store.get(reference)
+            found = self.store.get(reference)
+            self.disclose("read", [found] if found is not None else [])
+            return found
         found = self._get(reference, is_identity(tree) and not self.policy.is_of_many)
         if found is None:
             return None
@@ -121,8 +123,7 @@ class Repository:
 
     def disclose(self, action: Action, documents: Sequence[Document], rule: str = "") -> None:
         """Note that the caller is about to be shown these."""
-        if not self.policy.unrestricted:
-            self.trail.disclose(to_touched(action, one, rule) for one in documents)
+        self.trail.disclose(to_touched(action, one, rule) for one in documents)
 
     def search(self, query: compiler.Query, fields: Sequence[str] = (), *, with_body: bool = True) -> list[Document]:
         """Return what a compiled query finds, with the index fields named; its tree must come from ``restrict``.

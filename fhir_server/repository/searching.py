@@ -9,17 +9,19 @@ from dataclasses import dataclass, replace
 from itertools import islice
 
 from fhir_server.access.policy import Action, Policy
+from fhir_server.errors import NotSupported, Text
 from fhir_server.repository.sorting import check_sortable
 from fhir_server.repository.terminology import StoredTerminology
 from fhir_server.search import compiler
 from fhir_server.search.ast import Node, ReferenceIs, build_and
 from fhir_server.search.compiler import Keyset, keyset_of, page_fields, to_filter, to_query
 from fhir_server.search.matcher import index_document
-from fhir_server.search.measures import count_keys, fields_of, has_joins, merge_fields
+from fhir_server.search.measures import count_keys, fields_of, has_joins, merge_fields, types_of
 from fhir_server.search.parser import Search
 from fhir_server.search.planner import Planner
 from fhir_server.search.plans import IndexDocument, Limits, Planned
 from fhir_server.search.sorting import has_index
+from fhir_server.storage.documents import collection_of
 from fhir_server.storage.store import Document, Query, Store
 from fhir_server.terminology.resolving import resolve_terminology
 
@@ -53,7 +55,7 @@ class StoreLookup:
 
     def count(self, tree: Node, limit: int) -> int:
         """Return how many documents there are, counting no further than ``limit``. One round trip."""
-        return self.store.count(to_filter(tree), limit)
+        return self.store.count(to_filter(tree), limit, collection_searched(tree))
 
     def walk(self, tree: Node, fields: Sequence[str]) -> Iterator[list[IndexDocument]]:
         """Yield all documents in batches, in no order. One round trip for each."""
@@ -80,6 +82,10 @@ class PlannedSearch:
     disclose: Disclose | None = None
     """Is told of what the caller is about to be shown."""
 
+    @property
+    def _collection(self) -> str:
+        return collection_searched(self.planned.tree)
+
     def page(self, search: Search, after: Keyset | None, count: int) -> list[Document]:
         """Return at most ``count`` + 1 documents of the page that follows ``after``, as ``to_query`` orders them.
 
@@ -93,9 +99,10 @@ class PlannedSearch:
     def _page(self, search: Search, after: Keyset | None, count: int) -> list[Document]:
         # An order that is computed looks at all candidates, whatever the page.
         planned = self.planned if has_index(search.sort) else self._planned_for_all()
-        check_sortable(self.store, search, planned.tree, self.planner.limits.budget)
+        check_sortable(self.store, search, planned.tree, self.planner.limits.budget, self._collection)
         if planned.residual is None:
-            return run(self.store, to_query(search, after, count, planned.tree), page_fields(search))
+            query = to_query(search, after, count, planned.tree)
+            return run(self.store, query, page_fields(search), collection=self._collection)
         candidates = self._candidates(search, planned, after, count)
         page: list[Document] = []
         while missing := count + 1 - len(page):
@@ -110,13 +117,15 @@ class PlannedSearch:
         planned = self._planned_for_all()
         tree, residual = planned.tree, planned.residual
         if residual is None:
-            return self.store.count(to_filter(tree)) if accurate else self.store.estimate(to_filter(tree))
+            count = self.store.count if accurate else self.store.estimate
+            return count(to_filter(tree), collection=self._collection)
         seen = found = 0
         for batch in self.planner.lookup.walk(tree, fields_of(residual)):
             seen += len(batch)
             found += len(self.planner.settle(residual, batch))
             if not accurate and len(batch) == _LARGEST_BATCH:
-                return max(found, round(self.store.estimate(to_filter(tree)) * found / seen))
+                estimate = self.store.estimate(to_filter(tree), collection=self._collection)
+                return max(found, round(estimate * found / seen))
         return found
 
     def first(self, limit: int) -> Node:
@@ -136,7 +145,7 @@ class PlannedSearch:
         """Return the plan for one who looks at all matches, not at one page of them."""
         if self.planned.residual is None:
             return self.planned
-        candidates = self.store.count(to_filter(self.planned.tree), _MANY_CANDIDATES)
+        candidates = self.store.count(to_filter(self.planned.tree), _MANY_CANDIDATES, self._collection)
         return self.planner.plan(self.tree, candidates if candidates < _MANY_CANDIDATES else self.planner.limits.budget)
 
     def _candidates(self, search: Search, planned: Planned, after: Keyset | None, count: int) -> Iterator[Document]:
@@ -147,7 +156,7 @@ class PlannedSearch:
             residual = planned.residual
             fields = page_fields(search) if residual is None else merge_fields(fields_of(residual), page_fields(search))
             query = to_query(search, after, size - 1, planned.tree)
-            batch = run(self.store, query, fields, with_body=False)
+            batch = run(self.store, query, fields, with_body=False, collection=self._collection)
             yield from batch if residual is None else self._holding(residual, batch)
             if len(batch) < size:
                 return
@@ -168,7 +177,9 @@ class PlannedSearch:
         if not found:
             return []
         still = build_and([ReferenceIs(tuple(one.reference for one in found)), self.planned.tree])
-        bodies = {one.reference: one for one in self.store.find(Query(to_filter(still), sort=()))}
+        bodies = {
+            one.reference: one for one in self.store.find(Query(to_filter(still), sort=(), collection=self._collection))
+        }
         return [
             replace(one, version=now.version, body=now.body)
             for one in found
@@ -191,7 +202,22 @@ def without_joins(store: Store, policy: Policy, limits: Limits, tree: Node, limi
     return plan_search(store, policy, limits, tree).first(limit) if has_joins(tree) else tree
 
 
-def run(store: Store, query: compiler.Query, fields: Sequence[str] = (), *, with_body: bool = True) -> list[Document]:
+def collection_searched(tree: Node) -> str:
+    """Return the collection that holds what a tree describes. Raises ``NotSupported`` for types of two collections."""
+    found = {collection_of(one) for one in types_of(tree)} or {"resources"}
+    if len(found) > 1:
+        raise NotSupported(_APART)
+    return found.pop()
+
+
+def run(
+    store: Store,
+    query: compiler.Query,
+    fields: Sequence[str] = (),
+    *,
+    with_body: bool = True,
+    collection: str = "resources",
+) -> list[Document]:
     """Return what a compiled query finds, with the index fields named (``*``: all).
 
     One round trip, or two where the order has two stretches and the first leaves the page short.
@@ -211,6 +237,7 @@ def run(store: Store, query: compiler.Query, fields: Sequence[str] = (), *, with
                 index_fields=() if everything else tuple(fields),
                 computed=part.computed,
                 beyond=part.beyond,
+                collection=collection,
             )
         )
         part = part.then
@@ -245,4 +272,11 @@ def _bare(tree: Node, fields: Sequence[str], limit: int) -> Query:
         with_body=False,
         with_index=everything,
         index_fields=() if everything else tuple(fields),
+        collection=collection_searched(tree),
     )
+
+
+_APART = Text(
+    "AuditEvents are kept apart from all other types: search for them alone, by AuditEvent?… or _type=AuditEvent",
+    "Les AuditEvents sont conservés à part des autres types : cherchez-les seuls, par AuditEvent?… ou _type=AuditEvent",
+)

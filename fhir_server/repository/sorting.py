@@ -8,12 +8,12 @@ from fhir_server.search.sorting import has_index
 from fhir_server.storage.store import Store
 
 
-def check_sortable(store: Store, search: Search, tree: Node, budget: int) -> None:
+def check_sortable(store: Store, search: Search, tree: Node, budget: int, collection: str) -> None:
     """Raise ``TooCostly`` when an order would have to be computed for more matches than ``budget``; +1 round trip.
 
     Only what the caller may see is counted: ``tree`` is narrowed already.
     """
-    if has_index(search.sort) or store.count(to_filter(tree), budget + 1) <= budget:
+    if has_index(search.sort) or store.count(to_filter(tree), budget + 1, collection) <= budget:
         return
     text = Text(
         f"_sort: more than {budget:,} resources match, and this order has no index; narrow the search, or sort by"

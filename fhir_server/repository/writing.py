@@ -17,18 +17,19 @@ from fhir_server.access.decision import Decision
 from fhir_server.access.facts import owner_keys
 from fhir_server.access.policy import Action, Policy
 from fhir_server.audit.trail import Touched, Trail
-from fhir_server.errors import Conflict, FhirError, Issue, Processing, Structure, Text, join_errors
+from fhir_server.errors import Conflict, FhirError, Issue, MethodNotAllowed, Processing, Structure, Text, join_errors
 from fhir_server.fhir.json import parse_stored
 from fhir_server.fhir.reference import rewrite, split_url
 from fhir_server.repository import criteria as conditions
 from fhir_server.repository.authorising import POLICY_INDEX, Authority
-from fhir_server.repository.change import Criteria, Known, Proposal, Resource, Written
+from fhir_server.repository.change import UNCHANGING, Criteria, Known, Proposal, Resource, Written
 from fhir_server.repository.integrity import check_referrers, check_targets, missing_targets
 from fhir_server.repository.planning import Step, check_conditions, identify_steps, references_of
 from fhir_server.repository.publishing import Defined, Publication, publish, wait_until_seen
 from fhir_server.repository.stored_parameters import ParameterRegistry
 from fhir_server.repository.touching import to_touched
 from fhir_server.repository.versions import build_body, merge_meta, next_instant
+from fhir_server.search.apart import APART_TYPES
 from fhir_server.search.history_filter import to_policy_fields
 from fhir_server.search.indexer import to_index
 from fhir_server.search.plans import DEFAULT_LIMITS, Limits
@@ -103,6 +104,7 @@ class Writer:
         Raises the errors of ``validation``, ``planning``, ``criteria`` and ``integrity`` with the issues of every
         proposal, and ``Conflict`` when others kept writing the same resources all the while.
         """
+        check_unchanging(proposals)
         check_resources(proposals)
         self._check_scopes(proposals)
         conditional = conditions.conditional_references_of(proposals, self.base_url)
@@ -216,7 +218,12 @@ class Writer:
     def _check_integrity(self, images: Sequence[Image], known: Mapping[str, Document]) -> None:
         written = {image.step.reference for image in images if not image.step.deletes}
         deleted = {image.step.reference for image in images if image.change is not None and image.step.deletes}
-        writes = [image for image in images if image.change is not None and not image.step.deletes]
+        # An event tells what was, here or elsewhere: its references may lead nowhere.
+        writes = [
+            image
+            for image in images
+            if image.change is not None and not image.step.deletes and image.resource["resourceType"] not in APART_TYPES
+        ]
         if self.rules.check_targets and writes:
             missing = missing_targets((image.index for image in writes), written, known)
             if missing:
@@ -241,6 +248,12 @@ class Writer:
             return wanted
         found = self.store.get_many(wanted, with_body=False, index_fields=POLICY_INDEX)
         return Authority(self.policy, self.store).visible(found)
+
+
+def check_unchanging(proposals: Sequence[Proposal]) -> None:
+    """Raise ``MethodNotAllowed`` when a proposal changes what is only ever added to."""
+    if any(one.resource_type in APART_TYPES and one.action != "create" for one in proposals):
+        raise MethodNotAllowed(UNCHANGING)
 
 
 def check_resources(proposals: Sequence[Proposal]) -> None:

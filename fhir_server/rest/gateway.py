@@ -11,10 +11,11 @@ from typing import Any, Protocol
 
 from fhir_server.access.caller import Caller
 from fhir_server.context import RequestContext
-from fhir_server.interactions.dispatch import dispatch
+from fhir_server.interactions.auditing import write_refusal
+from fhir_server.interactions.dispatch import dispatch_audited
 from fhir_server.interactions.request import FhirResponse
 from fhir_server.rest import metrics
-from fhir_server.rest.authentication import Authenticate
+from fhir_server.rest.authentication import Authenticate, RefusedToken
 from fhir_server.rest.cors import METHODS, Cors
 from fhir_server.rest.headers import request_id
 from fhir_server.rest.logs import Log
@@ -39,8 +40,10 @@ _KNOWN_METHODS = frozenset(METHODS.split(", "))
 class OpenContext(Protocol):
     """Makes the context of one request; it connects to the database when it must."""
 
-    def __call__(self, caller: Caller, request_id: str, language: str, base_url: str) -> RequestContext:
-        """Return the context that goes down with the request."""
+    def __call__(
+        self, caller: Caller, request_id: str, language: str, base_url: str, address: str = ""
+    ) -> RequestContext:
+        """Return the context that goes down with the request; ``address`` is the client's."""
 
 
 class FhirGateway:
@@ -116,10 +119,16 @@ class FhirGateway:
         exchange.segments = split_path(path)
         if exchange.method == "OPTIONS":
             return self._options(exchange.environ)
-        caller = self._authenticate(exchange.environ)
+        address = self._origin.client_address(exchange.environ)
+        try:
+            caller = self._authenticate(exchange.environ)
+        except RefusedToken as refused:
+            ctx = self._open_context(refused.caller, exchange.request_id, exchange.language, base_url, address)
+            write_refusal(ctx, read_request(exchange), refused)
+            raise
         request = read_request(exchange)
-        ctx = self._open_context(caller, exchange.request_id, exchange.language, base_url)
-        return dispatch(ctx, request)
+        ctx = self._open_context(caller, exchange.request_id, exchange.language, base_url, address)
+        return dispatch_audited(ctx, request)
 
     def _options(self, environ: Environ) -> FhirResponse:
         headers = {"Allow": METHODS}

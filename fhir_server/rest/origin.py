@@ -15,6 +15,7 @@ _LOOPBACK = re.compile(r"(?:localhost|127\.0\.0\.1|\[::1\])(?::\d{1,5})?\Z")
 _HOST = re.compile(r"(?:[A-Za-z0-9._\-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::\d{1,5})?\Z")
 _FORWARDED_PAIR = re.compile(r'\s*(\w+)\s*=\s*"?([^";,]*)"?\s*')
 _MOST_KEPT = 64
+_ADDRESS = re.compile(r"[0-9A-Fa-f:.]{2,45}")
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -42,6 +43,15 @@ class Origin:
             if len(self._by_host) < _MOST_KEPT:
                 self._by_host[host] = known
         return known
+
+    def client_address(self, environ: dict[str, Any]) -> str:
+        """Return the IP address of who sent the request, by what a trusted proxy says of it; empty if unknown."""
+        address: str = environ.get("REMOTE_ADDR") or ""
+        if self._proxies and self._is_proxy(address):
+            last = environ.get("HTTP_FORWARDED", "").rpartition(",")[2]
+            said = {name.lower(): value for name, value in _FORWARDED_PAIR.findall(last)}.get("for", "")
+            address = said.strip('[]"') or _last(environ, "HTTP_X_FORWARDED_FOR") or address
+        return address if _ADDRESS.fullmatch(address) else ""
 
     def _is_proxy(self, address: str) -> bool:
         try:

@@ -14,6 +14,7 @@ from typing import Any
 
 from fhir_server.errors import NotSupported, Processing, Text, Value
 from fhir_server.fhir.definitions import is_resource_type, resource_types
+from fhir_server.search.apart import APART_TYPES, check_joined
 from fhir_server.search.ast import Node, ReferenceIs, RefersTo, build_or
 from fhir_server.search.entries import bounded
 from fhir_server.search.links import is_referred_to, names_of
@@ -116,6 +117,8 @@ def parse_include(name: str, value: str, types: Sequence[str]) -> Include:
     if not 2 <= len(parts) <= 3 or not is_resource_type(parts[0]):
         raise Value(_FORM)
     source, code, target = parts[0], parts[1], parts[2] if len(parts) == 3 else None
+    if reverse:
+        check_joined(source)
     parameters = _all_of(source) if code == "*" else (_parameter(source, code),)
     targets = {one for parameter in parameters for one in parameter.targets}
     if target is not None and target not in targets:
@@ -189,7 +192,7 @@ def _pointing_at(resource_type: str) -> list[SearchParameter]:
     """Return the reference parameters, of all types, that can point to the type."""
     found = list(_defined_pointers().get(resource_type, ()))
     for source, parameters in stored_parameters().by_type.items():
-        if source != "Resource":
+        if source != "Resource" and source not in APART_TYPES:
             found += [
                 one
                 for one in parameters.values()
@@ -202,7 +205,7 @@ def _pointing_at(resource_type: str) -> list[SearchParameter]:
 def _defined_pointers() -> Mapping[str, Sequence[SearchParameter]]:
     found: dict[str, list[SearchParameter]] = {}
     with stored_parameters_in_force(NONE_STORED):
-        for source in sorted(resource_types()):
+        for source in sorted(resource_types() - APART_TYPES):
             for parameter in _all_of(source):
                 for target in parameter.targets:
                     found.setdefault(target, []).append(parameter)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 
 from fhir_server.errors import FhirError, NotSupported, Text, TooCostly, Value, join_errors
 from fhir_server.fhir.definitions import is_resource_type
+from fhir_server.search.apart import APART_TYPES, check_joined
 from fhir_server.search.ast import Chain, Has, Link, ListMember, Node, build_or
 from fhir_server.search.parameters import SearchParameter, search_parameter
 
@@ -98,6 +99,7 @@ def _chain(name: str, value: str, types: tuple[str, ...], read: Read) -> Node:
     code, colon, wanted = head.partition(":")
     if colon and not is_resource_type(wanted):
         raise Value(_NO_TYPE)
+    check_joined(wanted)
     links = [_link(_reference(kind, code), wanted) for kind in types]
     found = {target: None for _, targets in links for target in targets}
     trees, failures = _read_each(tuple(found), rest, value, read)
@@ -117,6 +119,7 @@ def _has(name: str, value: str, types: tuple[str, ...], read: Read) -> Node:
     _, source, code, rest = parts
     if not is_resource_type(source):
         raise Value(_NO_TYPE)
+    check_joined(source)
     parameter = _reference(source, code)
     if not set(types) <= set(parameter.targets):
         raise Value(_HAS_TARGET)
@@ -136,7 +139,8 @@ def _reference(resource_type: str, code: str) -> SearchParameter:
 def _link(parameter: SearchParameter, wanted: str) -> tuple[Link, tuple[str, ...]]:
     if wanted and wanted not in parameter.targets:
         raise Value(_NO_TARGET)
-    return _to_link(parameter), (wanted,) if wanted else parameter.targets
+    targets = (wanted,) if wanted else tuple(one for one in parameter.targets if one not in APART_TYPES)
+    return _to_link(parameter), targets
 
 
 def _to_link(parameter: SearchParameter) -> Link:

@@ -119,3 +119,11 @@ def hops_of(tree: Node) -> Iterator[tuple[str, int]]:
             yield name, 1 + max((depth for _, depth in hops_of(inner)), default=0)
         case ListMember(name):
             yield name, 1
+
+
+def types_of(tree: Node) -> tuple[str, ...]:
+    """Return the types that a tree is limited to at its top, () where it names none."""
+    for child in tree.children if isinstance(tree, And) else (tree,):
+        if isinstance(child, TypeIs):
+            return child.names
+    return ()

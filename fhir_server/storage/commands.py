@@ -4,13 +4,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fhir_server.storage.connection import READ_CONCERN
-from fhir_server.storage.documents import HEAD, HISTORY, to_projection, to_version_key
+from fhir_server.storage.documents import APART, HEAD, HISTORY, to_projection, to_version_key
+from fhir_server.storage.indexes import INDEXES
 from fhir_server.storage.store import HistoryQuery, Query
 
 MOST_BRANCHES = 300
 """$unionWith branches of one aggregation; each is two to three of the 1,000 stages that a pipeline may have."""
 
 _ALL_AT_ONCE = 1_000_000
+_LOCAL = {"level": "local"}
+_HINTS = {name: frozenset(one.name for one in INDEXES if one.collection == name) for name in ("resources", "audit")}
 
 
 def to_living(filter: Mapping[str, Any]) -> dict[str, Any]:
@@ -24,7 +27,7 @@ def to_find(query: Query, milliseconds: int) -> dict[str, Any]:
     """Return the command of one page of current versions."""
     if query.computed:
         return _to_sorted_find(query, milliseconds)
-    command = _find("resources", to_living(query.filter), milliseconds)
+    command = _find(query.collection, to_living(query.filter), milliseconds)
     projection = to_projection(query.with_body, query.with_index, query.index_fields)
     if projection:
         command["projection"] = projection
@@ -32,7 +35,7 @@ def to_find(query: Query, milliseconds: int) -> dict[str, Any]:
         command["sort"] = dict(query.sort)
     if query.limit:
         command["limit"] = query.limit
-    if query.hint:
+    if query.hint in _HINTS[query.collection]:
         command["hint"] = query.hint
     return command
 
@@ -46,7 +49,7 @@ def _to_sorted_find(query: Query, milliseconds: int) -> dict[str, Any]:
     if projection:
         stages.append({"$project": {**projection, **dict.fromkeys(query.computed, 1)}})
     stages += [{"$sort": dict(query.sort)}, {"$limit": query.limit}]
-    return _aggregate("resources", stages, milliseconds)
+    return _aggregate(query.collection, stages, milliseconds)
 
 
 def to_find_included(
@@ -87,7 +90,7 @@ def to_union(filters: Sequence[Mapping[str, Any]], limit: int, milliseconds: int
 
 def to_count(collection: str, filter: Mapping[str, Any], limit: int, milliseconds: int) -> dict[str, Any]:
     """Return the command that counts, no further than ``limit`` if one is given."""
-    command: dict[str, Any] = {"count": collection, "query": dict(filter), "readConcern": READ_CONCERN}
+    command: dict[str, Any] = {"count": collection, "query": dict(filter), "readConcern": _concern(collection)}
     if limit:
         command["limit"] = limit
     return {**command, "maxTimeMS": milliseconds}
@@ -95,6 +98,9 @@ def to_count(collection: str, filter: Mapping[str, Any], limit: int, millisecond
 
 def to_history(query: HistoryQuery, milliseconds: int) -> dict[str, Any]:
     """Return the command of one page of versions, newest first."""
+    if is_apart(query):
+        command = _find("audit", to_history_filter(query), milliseconds)
+        return {**command, "sort": {"updated": -1, "_id": -1}, "limit": query.limit}
     if query.at is not None:
         return _aggregate_history([*_at_stages(query), {"$limit": query.limit}], milliseconds)
     command = _find("history", to_history_filter(query), milliseconds)
@@ -107,6 +113,11 @@ def to_history_count(query: HistoryQuery, limit: int, milliseconds: int) -> dict
     return _aggregate_history([*_at_stages(query), *bound, {"$count": "n"}], milliseconds)
 
 
+def is_apart(query: HistoryQuery) -> bool:
+    """Say whether the history is of a type whose only versions are in its own collection."""
+    return (query.resource_type or (query.reference or "").partition("/")[0]) in APART
+
+
 def to_history_filter(query: HistoryQuery) -> dict[str, Any]:
     """Return the filter of a history: range on the first sort key, the tie broken by a residual."""
     conditions: list[dict[str, Any]] = [dict(query.filter)] if query.filter else []
@@ -117,7 +128,11 @@ def to_history_filter(query: HistoryQuery) -> dict[str, Any]:
     if query.after is not None:
         conditions += _after(query)
     if query.reference is not None:
-        conditions.append({"_id": {"$gt": f"{query.reference}/", "$lt": f"{query.reference}0"}})  # 0 follows /
+        conditions.append(
+            {"_id": query.reference}
+            if is_apart(query)
+            else {"_id": {"$gt": f"{query.reference}/", "$lt": f"{query.reference}0"}}  # 0 follows /
+        )
     elif query.resource_type is not None:
         conditions.append({"type": query.resource_type})
     if not conditions:
@@ -131,7 +146,7 @@ def _find(collection: str, filter: Mapping[str, Any], milliseconds: int) -> dict
         "filter": dict(filter),
         "batchSize": _ALL_AT_ONCE,
         "maxTimeMS": milliseconds,
-        "readConcern": READ_CONCERN,
+        "readConcern": _concern(collection),
     }
 
 
@@ -146,7 +161,7 @@ def _branch(number: int, filter: Mapping[str, Any], limit: int) -> list[dict[str
 def _after(query: HistoryQuery) -> list[dict[str, Any]]:
     assert query.after is not None
     updated, reference, version = query.after
-    key = to_version_key(reference, version)
+    key = reference if is_apart(query) else to_version_key(reference, version)
     if query.reference is not None:
         return [{"_id": {"$lt": key}}]
     return [
@@ -185,5 +200,10 @@ def _aggregate(collection: str, stages: list[dict[str, Any]], milliseconds: int)
         "pipeline": stages,
         "cursor": {"batchSize": _ALL_AT_ONCE},
         "maxTimeMS": milliseconds,
-        "readConcern": READ_CONCERN,
+        "readConcern": _concern(collection),
     }
+
+
+def _concern(collection: str) -> dict[str, str]:
+    """Events are acknowledged before the majority has them; who is told that one is there must find it."""
+    return _LOCAL if collection == "audit" else READ_CONCERN

@@ -17,12 +17,16 @@ from bson.codec_options import CodecOptions
 from bson.raw_bson import RawBSONDocument
 
 from fhir_server.errors import Text, TooLong
+from fhir_server.search.apart import APART_TYPES
 from fhir_server.search.history_filter import NOW, POLICY_FIELDS, to_policy_fields
 from fhir_server.storage.store import Change, Document
 
 CODEC: CodecOptions[dict[str, Any]] = CodecOptions(tz_aware=True, tzinfo=UTC)
 READ_CODEC: CodecOptions[dict[str, Any]] = CodecOptions(tz_aware=False)
 """For readers: the driver takes a microsecond to make one aware datetime, a page of 50 has a hundred of them."""
+
+APART: Mapping[str, str] = dict.fromkeys(APART_TYPES, "audit")
+"""The collection of types that have one of their own: append-only, one version each."""
 
 OWN_FIELDS = frozenset(
     {"_id", "type", "ref", "version", "updated", "deleted", "method", "body", "file", "size", "was", NOW}
@@ -64,6 +68,11 @@ def to_encoded(change: Change, file: str | None = None) -> Encoded:
     if file is not None and change.body is not None:
         head |= {"file": file, "size": len(change.body)}
     return Encoded(change, _to_bson(_current(change, head)), _to_bson(_history(change, head)))
+
+
+def collection_of(reference: str) -> str:
+    """Return the collection of the current versions of a type, or of a resource given as ``Type/id``."""
+    return APART.get(reference.partition("/")[0], "resources")
 
 
 def to_version_key(reference: str, version: int) -> str:

@@ -6,14 +6,17 @@ concurrent callers of this process.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from pymongo.read_concern import ReadConcern
 
 from fhir_server.storage import commands, documents, indexes
+from fhir_server.storage.audit_log import AuditLog
 from fhir_server.storage.binaries import Binaries
 from fhir_server.storage.combining import CombiningReader
 from fhir_server.storage.connection import READ_CONCERN, Connection, translated
+from fhir_server.storage.documents import collection_of
 from fhir_server.storage.group_commit import GroupCommit
 from fhir_server.storage.index_writer import IndexWriter
 from fhir_server.storage.migrations import migrate
@@ -30,6 +33,7 @@ class MongoStore:
 
     ``large_body``: bodies of more bytes go to GridFS. ``read_milliseconds``: longest time of one read on a request's
     path. ``commit_seconds``: how long a commit may be tried. ``driver_reads`` keeps reads off the direct socket;
+    ``audit_spool`` is where events wait for the database, as in ``AuditLog``;
     ``listener`` is told the name of every command sent (its own housekeeping excepted).
     """
 
@@ -42,11 +46,13 @@ class MongoStore:
         read_milliseconds: int = 30_000,
         commit_seconds: float = 20.0,
         driver_reads: bool = False,
+        audit_spool: Path | None = None,
         listener: Callable[[str], None] | None = None,
     ) -> None:
         self.connection = Connection(uri, database, driver_reads=driver_reads, listener=listener)
         self.records = Records(self.connection)
         self.index_writer = IndexWriter(self.connection)
+        self.audit_log = AuditLog(self.connection, audit_spool)
         self._large_body = large_body
         self._milliseconds = read_milliseconds
         self._binaries = Binaries(self.connection)
@@ -67,7 +73,7 @@ class MongoStore:
 
     def get(self, reference: str) -> Document | None:
         """Return the current version, deleted ones included, or ``None``. One round trip."""
-        found = self._reads.get(reference)
+        found = self._reads.get(reference) if collection_of(reference) == "resources" else self._event(reference)
         if found is None:
             return None
         if "file" in found:
@@ -83,21 +89,32 @@ class MongoStore:
         if not wanted:
             return {}
         everything = "*" in index_fields
-        if with_body or index_fields:
+        apart = [one for one in wanted if collection_of(one) != "resources"]
+        others = [one for one in wanted if collection_of(one) == "resources"] if apart else wanted
+        found: list[dict[str, Any]] = []
+        if others and not (with_body or index_fields):
+            found += self._heads.get_many(others)
+        elif others:
             projection = documents.to_projection(with_body, everything, index_fields)
-            found = self._documents(commands.to_find_ids("resources", wanted, projection, self._milliseconds))
-        else:
-            found = self._heads.get_many(wanted)
+            found += self._documents(commands.to_find_ids("resources", others, projection, self._milliseconds))
+        if apart:
+            self.audit_log.flush()
+            projection = documents.to_projection(with_body, everything, index_fields)
+            found += self._documents(commands.to_find_ids("audit", apart, projection, self._milliseconds))
         return {each["_id"]: documents.from_current(each, everything, tuple(index_fields)) for each in found}
 
     def get_version(self, reference: str, version: int) -> Document | None:
         """Return one version from history, or ``None``. One round trip."""
+        if collection_of(reference) != "resources":
+            return self.get(reference) if version == 1 else None
         key = documents.to_version_key(reference, version)
         found = self._documents(commands.to_find_ids("history", (key,), documents.HISTORY, self._milliseconds))
         return documents.from_history(found[0]) if found else None
 
     def find(self, query: Query) -> list[Document]:
         """Return the documents in order. One round trip as long as they fit 16 MB."""
+        if query.collection == "audit":
+            self.audit_log.flush()
         found = self._documents(commands.to_find(query, self._milliseconds))
         index, names = query.with_index, (*query.index_fields, *query.computed)
         return [documents.from_current(document, index, names) for document in found]
@@ -147,21 +164,21 @@ class MongoStore:
         )
         return {guard["_id"]: guard["n"] for guard in found}
 
-    def count(self, filter: Mapping[str, Any], limit: int = 0) -> int:
+    def count(self, filter: Mapping[str, Any], limit: int = 0, collection: str = "resources") -> int:
         """Return how many current documents match, counting no further than ``limit`` if one is given."""
-        return int(
-            self._run(commands.to_count("resources", commands.to_living(filter), limit, self._milliseconds))["n"]
-        )
+        if collection == "audit":
+            self.audit_log.flush()
+        return int(self._run(commands.to_count(collection, commands.to_living(filter), limit, self._milliseconds))["n"])
 
-    def estimate(self, filter: Mapping[str, Any]) -> int:
+    def estimate(self, filter: Mapping[str, Any], collection: str = "resources") -> int:
         """Return a cheap estimate of ``count``: exact up to 10,000, by a random sample beyond it."""
-        exact = self.count(filter, _ESTIMATE_EXACTLY)
+        exact = self.count(filter, _ESTIMATE_EXACTLY, collection)
         if exact < _ESTIMATE_EXACTLY:
             return exact
-        total = int(self._run({"count": "resources"})["n"])
+        total = int(self._run({"count": collection})["n"])
         found = self._documents(
             {
-                "aggregate": "resources",
+                "aggregate": collection,
                 "pipeline": [{"$sample": {"size": _SAMPLE}}, {"$match": commands.to_living(filter)}, {"$count": "n"}],
                 "cursor": {},
                 "maxTimeMS": self._milliseconds,
@@ -172,16 +189,21 @@ class MongoStore:
 
     def history(self, query: HistoryQuery) -> list[Document]:
         """Return versions, newest first. One round trip."""
+        if commands.is_apart(query):
+            self.audit_log.flush()
         found = self._documents(commands.to_history(query, self._milliseconds))
+        if commands.is_apart(query):
+            return [documents.from_current(event) for event in found]
         return [documents.from_history(version) for version in found]
 
     def count_history(self, query: HistoryQuery, limit: int = 0) -> int:
         """Return how many versions match, counting no further than ``limit`` if one is given."""
-        if query.at is not None:
+        if query.at is not None and not commands.is_apart(query):
             found = self._documents(commands.to_history_count(query, limit, self._milliseconds))
             return int(found[0]["n"]) if found else 0
         filter = commands.to_history_filter(query)
-        return int(self._run(commands.to_count("history", filter, limit, self._milliseconds))["n"])
+        collection = "audit" if commands.is_apart(query) else "history"
+        return int(self._run(commands.to_count(collection, filter, limit, self._milliseconds))["n"])
 
     def commit(self, plan: Plan) -> None:
         """Write history, current versions, outbox and records in one transaction; majority and journaled.
@@ -192,13 +214,18 @@ class MongoStore:
         files: dict[int, str] = {}
         try:
             for number, change in enumerate(plan.changes):
-                if change.body is not None and len(change.body) > self._large_body:
+                small = change.body is None or len(change.body) <= self._large_body
+                if not small and collection_of(change.reference) == "resources":
                     files[number] = self._binaries.put(change)
             self._commits.submit(self._to_work(plan, files))
         except Exception as failure:
             if files and not isinstance(failure, StoreUnavailable):
                 self._binaries.drop(files.values())
             raise
+
+    def append(self, events: Sequence[Mapping[str, Any]]) -> None:
+        """Append audit events outside any transaction, together with those of concurrent callers."""
+        self.audit_log.append(events)
 
     def status(self) -> StoreStatus:
         """Return whether reads and writes work now; never raises."""
@@ -225,13 +252,17 @@ class MongoStore:
                 "hint": "type_id",
             }
         )
-        return {group["_id"]: group["n"] for group in sorted(found, key=lambda group: str(group["_id"]))}
+        counted = {group["_id"]: int(group["n"]) for group in found}
+        for kind, collection in documents.APART.items():
+            if count := int(self._run({"count": collection})["n"]):
+                counted[kind] = count
+        return dict(sorted(counted.items()))
 
     def iterate(self, query: Query, *, timed: bool = False) -> Iterator[Document]:
         """Yield documents in order, in batches; on a request's path ``timed``: the time of one read holds for all."""
         command = commands.to_find(query, 0)
         index = query.with_index or bool(query.index_fields)
-        collection = self.connection.database["resources"].with_options(read_concern=ReadConcern("majority"))
+        collection = self.connection.database[query.collection].with_options(read_concern=ReadConcern("majority"))
         with translated():
             cursor = collection.find(
                 command["filter"],
@@ -252,8 +283,15 @@ class MongoStore:
         return self._binaries.sweep_orphans(older_than)
 
     def close(self) -> None:
-        """Release the connections."""
+        """Release the connections, after what still waits to be written."""
+        self.audit_log.close()
         self.connection.close()
+
+    def _event(self, reference: str) -> dict[str, Any] | None:
+        self.audit_log.flush()
+        command = commands.to_find_ids("audit", (reference,), documents.HEAD_AND_BODY, self._milliseconds)
+        found = self._documents(command)
+        return found[0] if found else None
 
     def _read(self, references: Sequence[str]) -> list[dict[str, Any]]:
         command = commands.to_find_ids("resources", references, documents.HEAD_AND_BODY, self._milliseconds)

@@ -119,6 +119,8 @@ class Query:
     """Expressions of fields that are set on every match for ``sort`` and ``beyond``; they come as index fields."""
     beyond: Mapping[str, Any] | None = None
     """An expression over them that must hold."""
+    collection: str = "resources"
+    """Where to look: ``documents.collection_of`` the type searched."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,10 +188,10 @@ class Store(Protocol):
     def guards(self, keys: Iterable[str]) -> dict[str, int]:
         """Return the counters of the guards that exist. One round trip."""
 
-    def count(self, filter: Mapping[str, Any], limit: int = 0) -> int:
+    def count(self, filter: Mapping[str, Any], limit: int = 0, collection: str = "resources") -> int:
         """Return how many current documents match, counting no further than ``limit`` if one is given."""
 
-    def estimate(self, filter: Mapping[str, Any]) -> int:
+    def estimate(self, filter: Mapping[str, Any], collection: str = "resources") -> int:
         """Return a cheap estimate of ``count``: exact up to a bound, collection statistics beyond it."""
 
     def history(self, query: HistoryQuery) -> list[Document]:
@@ -204,6 +206,9 @@ class Store(Protocol):
         Plans of concurrent callers may share a commit. Transient errors are retried within.
         Raises ``VersionConflict`` and then leaves nothing.
         """
+
+    def append(self, events: Sequence[Mapping[str, Any]]) -> None:
+        """Append audit events outside any transaction, together with those of concurrent callers."""
 
     def status(self) -> StoreStatus:
         """Return whether reads and writes work now; never raises."""

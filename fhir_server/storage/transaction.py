@@ -21,7 +21,7 @@ from pymongo.read_concern import ReadConcern
 
 from fhir_server.errors import Text, TooLong
 from fhir_server.storage.connection import MAJORITY, Connection, is_unavailable, translate
-from fhir_server.storage.documents import CODEC, Encoded, to_outbox, to_restatement
+from fhir_server.storage.documents import CODEC, Encoded, collection_of, to_outbox, to_restatement
 from fhir_server.storage.store import Change, Guard, OutdatedIndex, Plan, StoreUnavailable, VersionConflict
 
 _MESSAGE_LIMIT = 15 * 1024 * 1024
@@ -110,7 +110,11 @@ class Transactions:
             _commit(session, until)
 
     def _write_all(self, works: Sequence[Work], session: Session) -> None:
-        encoded = [each for work in works for each in work.encoded]
+        every = [each for work in works for each in work.encoded]
+        encoded = [each for each in every if collection_of(each.change.reference) == "resources"]
+        if len(encoded) < len(every):
+            apart = [each for each in every if collection_of(each.change.reference) != "resources"]
+            self._insert("audit", [_only_version(each) for each in apart], session)
         self._insert("history", [each.history for each in encoded], session)
         self._insert("resources", [each.current for each in encoded if not each.change.expected], session)
         self._update("resources", [_compare_and_set(each) for each in encoded if each.change.expected], session)
@@ -130,7 +134,12 @@ class Transactions:
     def _insert(self, collection: str, documents: list[RawBSONDocument], session: Session) -> None:
         for part in _parts(documents, [len(document.raw) for document in documents]):
             reply = self._connection.database.command("insert", collection, documents=part, session=session)
-            _check(reply, len(part))
+            try:
+                _check(reply, len(part))
+            except OutdatedIndex:
+                if collection == "outbox":
+                    raise
+                raise StoreUnavailable(f"The database takes nothing into {collection}.") from None
 
     def _update(self, collection: str, updates: list[dict[str, Any]], session: Session) -> None:
         sizes = [len(each["u"].raw) + 200 if isinstance(each["u"], RawBSONDocument) else 400 for each in updates]
@@ -203,6 +212,13 @@ def _check(reply: Mapping[str, Any], count: int) -> None:
         raise OperationFailure("a write was refused", code, {"errorLabels": reply.get("errorLabels", [])})
     if errors or reply["n"] != count:
         raise _Lost
+
+
+def _only_version(encoded: Encoded) -> RawBSONDocument:
+    """Return the one version of what is append-only; asking for another is a fault of the caller."""
+    if encoded.change.expected or encoded.change.body is None:
+        raise ValueError("an audit event is written once")
+    return encoded.current
 
 
 def _compare_and_set(encoded: Encoded) -> dict[str, Any]:

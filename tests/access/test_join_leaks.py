@@ -64,12 +64,10 @@ HIDDEN = [
     resource("Organization/secret", name="Secret Service", partOf={"reference": "Organization/o"}, **SECRET),
     observation("secret", "Patient/open", effectiveDateTime="2021-01-01", **SECRET),
     resource(
-        "AuditEvent/secret",
-        type={"code": "rest"},
+        "Provenance/secret",
+        target=[{"reference": "Observation/plain"}],
         recorded="2020-01-01T00:00:00Z",
-        source={"observer": {"display": "x"}},
-        agent=[{"requestor": True}],
-        entity=[{"what": {"reference": "Observation/plain"}}],
+        agent=[{"type": {"coding": [{"code": "author"}]}, "who": {"display": "x"}}],
         **SECRET,
     ),
     resource(
@@ -90,7 +88,7 @@ QUESTIONS = [
     "Patient?_has:Observation:patient:date=2021",
     "Patient?_has:Observation:patient:date:missing=false",
     "Patient?_has:Observation:patient:code=1234-5",
-    "Patient?_has:Observation:patient:_has:AuditEvent:entity:type=rest",
+    "Patient?_has:Observation:patient:_has:Provenance:target:agent-type=author",
     "Patient?_has:Observation:performer:status=final",
     "Organization?_has:Patient:organization:gender=female",
     "Organization?_has:Patient:organization:gender=male,female",
@@ -101,7 +99,7 @@ QUESTIONS = [
     "Observation?patient._list=both",
     "Observation?patient._list=secret",
     "?_type=Patient,List&_list=secret",
-    "?_type=Observation,AuditEvent&patient.gender=female",
+    "?_type=Observation,Encounter&patient.gender=female",
     "Patient/open/Observation?patient._has:Observation:patient:date=2021",
     "Patient/secret/Observation?patient.gender=female",
 ]

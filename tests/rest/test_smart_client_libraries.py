@@ -60,7 +60,7 @@ def test_fhirclient_for_python_launches_standalone(smart: Smart) -> None:
         assert client.ready
         assert client.patient_id == "marie"
         assert Patient.read("marie", client.server).name[0].family == "Curie"
-        found = Observation.where({"patient": "marie"}).perform_resources(client.server)
+        found = Observation.where({"patient": "marie"}).perform_resources_iter(client.server)
         assert [one.id for one in found] == ["weight"]
         assert client.reauthorize()
         assert Patient.read("marie", client.server).id == "marie"
@@ -88,7 +88,7 @@ def test_a_backend_that_knows_but_the_base_gets_a_token_and_data(smart: Smart) -
     """As the specification's example does it: discovery, assertion, token, request; with requests and a JWT library."""
     fill(smart)
     key = new_key("RS384")
-    smart.backend("feeder", jwks={"keys": [key.as_dict(private=False)]}, scope="system/*.rs")
+    smart.backend("feeder", jwks={"keys": [key.as_dict(private=False)]}, scope="system/*.rs", roles=("trusted",))
     with over_http(smart) as base:
         found: Any = requests.get(f"{base}/.well-known/smart-configuration", timeout=30).json()
         assert "private_key_jwt" in found["token_endpoint_auth_methods_supported"]

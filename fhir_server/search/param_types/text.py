@@ -151,6 +151,11 @@ def plain_text(markup: str) -> str:
     return unescape_entities(_TAG.sub(" ", markup))
 
 
+def analyse(text: str) -> tuple[Mapping[str, None], str]:
+    """Return what one text of a resource adds: its words as the index has them, and its line in ``v`` (or nothing)."""
+    return (_analysed if len(text) <= _CACHED else _analyse)(text)
+
+
 def line_of(text: str) -> str:
     """Return a text as ``v`` has it, each word between spaces: `` body mass index |``."""
     return (_analysed if len(text) <= _CACHED else _analyse)(text)[1]

@@ -1,0 +1,207 @@
+"""Seals over the audit: a hash chain per day that makes every later change evident.
+
+An event carries nothing that may change. A second after events have come they are sealed, in the order of their ids: a
+seal lists each with the digest of its reference and body, and its own hash covers that list and the hash of the seal
+before it, across days. The hashes that a day has come to are also kept in a file outside the database (``heads``):
+who rewrites the whole chain does not meet them any more. ``verification`` recomputes it all.
+"""
+
+import hashlib
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Protocol
+from uuid import UUID
+
+from fhir_server.fhir.datatypes import format_instant
+
+START = "0" * 64
+"""What the first seal of all follows."""
+
+SETTLE = timedelta(seconds=1)
+OVERLAP = timedelta(seconds=180)
+"""A commit may take as long as a request (60 s); whose event comes so late is looked for once more."""
+
+_LOOK_BACK = timedelta(seconds=30)
+_HEAD_EVERY = timedelta(minutes=1)
+_MOST_EVENTS = 1_000
+_ENTRY = 48
+_PREFIX = "AuditEvent/"
+
+
+class SealLog(Protocol):
+    """What sealing needs of ``storage.audit_log``."""
+
+    def references(self, after: str, before: str, limit: int = 0) -> list[str]:
+        """Return the references between two others, in order."""
+
+    def read(self, references: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """Return the events by reference."""
+
+    def append_seal(self, seal: Mapping[str, Any]) -> bool:
+        """Append a seal; False when its number is taken."""
+
+    def last_seal(self) -> dict[str, Any] | None:
+        """Return the newest seal."""
+
+    def seals(self, first: str = "", last: str = "~") -> Iterator[dict[str, Any]]:
+        """Yield the seals, oldest first."""
+
+    def latest_seals(self) -> Iterator[dict[str, Any]]:
+        """Yield the seals, newest first."""
+
+
+def reference_at(moment: datetime) -> str:
+    """Return what lies before every reference of an event of that moment or later, and after all earlier ones."""
+    text = f"{round(moment.timestamp() * 1000):012x}"
+    return f"{_PREFIX}{text[:8]}-{text[8:]}"
+
+
+def digest_of(reference: str, body: bytes | None) -> bytes:
+    """Return the digest of one event: 32 bytes."""
+    return hashlib.sha256(b"%s\n%s" % (reference.encode(), body or b"")).digest()
+
+
+def to_entry(reference: str, body: bytes | None) -> bytes:
+    """Return how a seal lists an event: its id and digest. Raises ``ValueError`` for an id that is no UUID."""
+    return UUID(reference.removeprefix(_PREFIX)).bytes + digest_of(reference, body)
+
+
+def entries_of(seal: Mapping[str, Any]) -> Iterator[tuple[str, bytes]]:
+    """Yield the references and digests that a seal lists."""
+    listed: bytes = seal["events"]
+    for start in range(0, len(listed), _ENTRY):
+        entry = listed[start : start + _ENTRY]
+        yield f"{_PREFIX}{UUID(bytes=entry[:16])}", entry[16:]
+
+
+def build_seal(previous: Mapping[str, Any] | None, now: datetime, entries: Sequence[bytes]) -> dict[str, Any]:
+    """Return the seal that follows ``previous``: the next number of its day, or the first of a new one."""
+    day = now.astimezone(UTC).date().isoformat()
+    if previous is not None:
+        day = max(day, previous["day"])  # a clock that jumped back opens no day a second time
+    number = previous["number"] + 1 if previous is not None and previous["day"] == day else 1
+    seal = {
+        "_id": f"{day}/{number:08d}",
+        "day": day,
+        "number": number,
+        "at": now,
+        "previous": previous["hash"] if previous is not None else START,
+        "count": len(entries),
+        "events": b"".join(entries),
+    }
+    return {**seal, "hash": hash_of(seal)}
+
+
+def hash_of(seal: Mapping[str, Any]) -> str:
+    """Return the hash that a seal should have."""
+    head = f"{seal['_id']}\n{format_instant(seal['at'])}\n{seal['previous']}\n{seal['count']}\n"
+    return hashlib.sha256(head.encode() + seal["events"]).hexdigest()
+
+
+@dataclass(slots=True)
+class Sealer:
+    """Seals what has come. Any number may run: a seal's number is taken once. ``heads`` is the file of hashes."""
+
+    log: SealLog
+    heads: Path
+    _last: dict[str, Any] | None = None
+    _upto: str = ""
+    _recent: set[str] = field(default_factory=set)
+    _looked_back: datetime = datetime(1, 1, 1, tzinfo=UTC)
+    _head_told: datetime = datetime(1, 1, 1, tzinfo=UTC)
+    _loaded: bool = False
+
+    def seal(self, now: datetime, settle: timedelta = SETTLE) -> int:
+        """Seal what had come by ``now`` less ``settle`` and return how many events that was.
+
+        Raises ``StoreUnavailable``; the same may be done again.
+        """
+        if not self._loaded:
+            self._load(now)
+        sealed = 0
+        until = reference_at(now - settle)
+        if now - self._looked_back >= _LOOK_BACK:
+            self._looked_back = now
+            since = reference_at(now - OVERLAP)
+            self._recent = {one for one in self._recent if one >= since}
+            late = [one for one in self.log.references(since, self._upto) if one not in self._recent]
+            sealed += self._seal_all(late, now)
+        if self._loaded and until > self._upto:
+            while batch := self.log.references(self._upto, until, _MOST_EVENTS):
+                count = self._seal_all(batch, now)
+                if not count:
+                    break
+                sealed += count
+                self._upto = batch[-1]
+        self._tell_head(now)
+        return sealed
+
+    def seal_late(self, now: datetime, references: Sequence[str]) -> None:
+        """Seal events that a killed process had left behind, whatever their time."""
+        if not self._loaded:
+            self._load(now)
+        self._seal_all([one for one in references if one not in self._recent], now)
+
+    def finish(self, now: datetime) -> None:
+        """Seal the rest before the process ends, and write down the head."""
+        self.seal(now + timedelta(milliseconds=1), timedelta(0))
+        self._head_told = datetime(1, 1, 1, tzinfo=UTC)
+        self._tell_head(now)
+
+    def _load(self, now: datetime) -> None:
+        """Read how far the chain has come, and what of the latest it has sealed."""
+        self._last = self.log.last_seal()
+        self._upto, self._recent = _PREFIX, set()
+        since = reference_at(now - OVERLAP)
+        for seal in self.log.latest_seals():
+            listed = [reference for reference, _ in entries_of(seal)]
+            self._upto = max(self._upto, *listed)
+            self._recent.update(one for one in listed if one >= since)
+            if seal["at"] < now - 2 * OVERLAP:
+                break
+        self._loaded = True
+
+    def _seal_all(self, references: Sequence[str], now: datetime) -> int:
+        for start in range(0, len(references), _MOST_EVENTS):
+            part = references[start : start + _MOST_EVENTS]
+            found = self.log.read(part)
+            entries = [to_entry(one, found[one]["body"]) for one in part if one in found and is_event_id(one)]
+            if not entries:
+                continue
+            seal = build_seal(self._last, now, entries)
+            if self._last is not None and seal["day"] != self._last["day"]:
+                self._write_head()
+            if not self.log.append_seal(seal):
+                self._loaded = False  # another sealer was faster: look anew at the next turn
+                return 0
+            self._last = seal
+            self._recent.update(part)
+        return len(references)
+
+    def _tell_head(self, now: datetime) -> None:
+        if now - self._head_told >= _HEAD_EVERY and self._last is not None:
+            self._head_told = now
+            self._write_head()
+
+    def _write_head(self) -> None:
+        """Append the newest seal's id and hash to the file, on disk when this returns."""
+        assert self._last is not None
+        line = f"{self._last['_id']} {self._last['hash']}\n"
+        if self.heads.exists() and self.heads.read_text(encoding="ascii").endswith(line):
+            return
+        self.heads.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with open(os.open(self.heads, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "a", encoding="ascii") as file:
+            file.write(line)
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def is_event_id(reference: str) -> bool:
+    """Say whether the reference is one that this server gives to events."""
+    try:
+        return str(UUID(reference.removeprefix(_PREFIX))) == reference.removeprefix(_PREFIX)
+    except ValueError:
+        return False

@@ -1,0 +1,97 @@
+"""The trail under the real policy: holders read theirs, nobody else does, and nothing hidden shows through it."""
+
+import pytest
+
+from fhir_server.fhir.json import parse_json
+from tests.access.callers import World, operator
+from tests.access.test_records import gp, hospital, lea, marie, mother, nurse, other, record
+
+__all__ = ["record"]
+
+
+def entities(events: list[dict[str, object]]) -> set[str]:
+    """Return what events say was looked at."""
+    return {
+        entity["what"]["reference"]
+        for event in events
+        for entity in event["entity"]  # type: ignore[attr-defined]
+        if "reference" in entity.get("what", {})
+    }
+
+
+def test_the_holder_finds_who_looked_and_by_which_rule(record: World) -> None:
+    assert record.ask(gp).get("DocumentReference/plain").status == 200
+    (event,) = record.ask(marie).get("AuditEvent?agent=Practitioner/gp").resources
+    assert entities([event]) == {"DocumentReference/plain", "Patient/marie"}
+    user = next(agent for agent in event["agent"] if agent["requestor"])
+    assert user["policy"] == ["https://espace-sante.example/fhir/access-rule/professional"]
+    assert record.ask(marie).get(f"AuditEvent/{event['id']}").body == event
+    assert record.ask(marie).get("Patient/marie/AuditEvent?agent=Practitioner/gp").ids == [event["id"]]
+
+
+def test_an_attempt_that_was_refused_is_told_to_the_holder_alone(record: World) -> None:
+    refused = record.ask(other).get("DocumentReference/plain")
+    missing = record.ask(other).get("DocumentReference/none")
+    assert (refused.status, missing.status) == (404, 404)
+    assert refused.body["issue"] == missing.body["issue"]
+    (event,) = record.ask(marie).get("AuditEvent?agent=Practitioner/other&outcome=4").resources
+    assert entities([event]) == {"DocumentReference/plain", "Patient/marie"}
+
+
+def test_professionals_and_other_patients_read_no_trail(record: World) -> None:
+    record.ask(gp).get("DocumentReference/plain")
+    (event,) = record.ask(marie).get("AuditEvent?agent=Practitioner/gp").resources
+    for caller in (gp, nurse, other, lea, hospital, operator()):
+        ask = record.ask(caller)
+        assert ask.get(f"AuditEvent/{event['id']}").status in (403, 404)
+        searched = ask.get("AuditEvent?patient=Patient/marie")
+        assert searched.status in (200, 403)
+        assert searched.status == 403 or searched.ids == []
+    auditor = operator(roles=("auditor",))
+    assert event["id"] in record.ask(auditor).get("AuditEvent?patient=Patient/marie").ids
+
+
+def test_traces_of_what_a_child_hides_are_hidden_too(record: World) -> None:
+    for document in ("secret", "child"):
+        assert record.ask(lea).get(f"DocumentReference/{document}").status == 200
+    record.ask(lea).get("DocumentReference")
+    assert "DocumentReference/secret" in entities(record.ask(lea).get("AuditEvent?_count=100").resources)
+    for query in ("AuditEvent?_count=100", "Patient/lea/AuditEvent?_count=100", "AuditEvent/_history?_count=100"):
+        seen = record.ask(mother).get(query).resources
+        assert "DocumentReference/child" in entities(seen)
+        assert "DocumentReference/secret" not in entities(seen)
+    hidden = record.ask(lea).get("AuditEvent?entity=DocumentReference/secret").ids
+    assert hidden
+    for id in hidden:
+        assert record.ask(mother).get(f"AuditEvent/{id}").status == 404
+        assert record.ask(mother).get(f"AuditEvent/{id}/_history/1").status == 404
+    assert record.ask(mother).get("AuditEvent?entity=DocumentReference/secret&_total=accurate").body["total"] == 0
+    told = record.ask(mother).get("Patient/lea/$historique-acces?_count=100")
+    assert told.status == 200
+    assert not [id for id in hidden if id in str(told.body)]
+
+
+@pytest.mark.parametrize("caller", [marie, gp, hospital, operator(roles=("auditor",))])
+def test_nobody_writes_over_the_trail(record: World, caller: object) -> None:
+    record.ask(gp).get("DocumentReference/plain")
+    event = record.ask(marie).get("AuditEvent?agent=Practitioner/gp").resources[0]
+    ask = record.ask(caller)  # type: ignore[arg-type]
+    path = f"AuditEvent/{event['id']}"
+    assert ask.put(path, {**event, "outcome": "8"}).status == 405
+    assert ask.delete(path).status == 405
+    assert ask.delete("AuditEvent?patient=Patient/marie").status == 405
+    assert record.ask(marie).get(path).body == event
+
+
+def test_every_committed_write_has_its_event(record: World) -> None:
+    database = record.composition.store().connection.database
+    told = {
+        (entity["what"]["reference"], detail["valueString"])
+        for event in database["audit"].find()
+        for entity in parse_json(event["body"])["entity"]
+        for detail in entity.get("detail", ())
+        if detail["type"] == "version"
+    }
+    written = {(one["ref"], str(one["version"])) for one in database["history"].find()}
+    assert written
+    assert written <= told
