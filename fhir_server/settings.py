@@ -68,6 +68,16 @@ def parse_optional_path(text: str) -> Path | None:
     return parse_path(text) if text else None
 
 
+def parse_audit_repository(text: str) -> str | None:
+    """Return the address of an audit record repository, None for none, else raise ``ValueError``."""
+    if not text:
+        return None
+    parts = urlsplit(text)
+    if parts.scheme not in ("syslog+tls", "syslog+tcp", "https", "http") or not parts.hostname:
+        raise ValueError("must be syslog+tls://host:port, syslog+tcp://host:port, https://… or http://…")
+    return text
+
+
 def parse_bool(text: str) -> bool:
     """Return the truth of ``true``/``false`` (or ``1/0``, ``yes/no``, ``on/off``), else raise ``ValueError``."""
     word = text.lower()
@@ -251,6 +261,15 @@ class Settings:
         "true",
         parse_bool,
         "A read’s AuditEvent goes to a file in the data directory before the answer leaves; else to the database.",
+    )
+
+    audit_repository: str | None = setting(
+        "",
+        parse_audit_repository,
+        "Where AuditEvents are sent on to: `syslog+tls://host:port` (DICOM), `https://…/fhir` (ITI-20 feed).",
+    )
+    audit_repository_ca: Path | None = setting(
+        "", parse_optional_path, "PEM file of the authorities that the audit repository’s certificate is checked by."
     )
 
     secret_key_file: Path | None = setting(

@@ -8,8 +8,10 @@ import threading
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from fhir_server.app import Composition
+from fhir_server.audit.export import AUDIT_EXPORT, AuditExport, enqueue_export, open_destination
 from fhir_server.audit.seals import Sealer
 from fhir_server.context import current_time
 from fhir_server.jobs import Job, Jobs
@@ -19,7 +21,7 @@ from fhir_server.settings import Settings
 from fhir_server.storage.index_writer import LeaseLost
 from fhir_server.storage.store import StoreUnavailable
 
-KINDS = (REINDEX,)
+KINDS = (REINDEX, AUDIT_EXPORT)
 _PAUSE = 1.0
 
 
@@ -48,11 +50,18 @@ class AuditKeeper:
                 sealer = Sealer(self._composition.store().audit_log, audit_heads(self._composition.settings))
             self._composition.store().audit_log.recover(partial(sealer.seal_late, current_time()))
             sealer.seal(current_time())
+            self._export()
         except StoreUnavailable:
             return sealer
         except Exception as error:
             self._composition.log.failure("audit", error)
         return sealer
+
+    def _export(self) -> None:
+        """Have what is newly sealed sent on, if there is somewhere to send it."""
+        if self._composition.settings.audit_repository is not None:
+            store = self._composition.store()
+            enqueue_export(store.audit_log, Jobs(store.records), current_time())
 
     def _finish(self, sealer: Sealer) -> None:
         try:
@@ -106,11 +115,8 @@ class Worker:
             return False
 
     def _do(self, job: Job, jobs: Jobs, tell: Callable[[Progress], None]) -> None:
-        store = self._composition.store()
-        base_url = self._composition.settings.base_url
-        reindex = Reindex(store, jobs, self._composition.registry(), base_url, tell, self._stopping.is_set)
         try:
-            if not reindex.run(job):
+            if not self._runner(job, jobs, tell).run(job):
                 jobs.release(job)
         except LeaseLost:
             return
@@ -119,3 +125,12 @@ class Worker:
         except Exception as error:
             self._composition.log.failure(job.id, error)
             jobs.fail(job, type(error).__name__)
+
+    def _runner(self, job: Job, jobs: Jobs, tell: Callable[[Progress], None]) -> Reindex | AuditExport:
+        composition, settings = self._composition, self._composition.settings
+        store, stopping = composition.store(), self._stopping.is_set
+        if job.kind == AUDIT_EXPORT:
+            source = urlsplit(settings.base_url).hostname or "-"
+            destination = open_destination(settings.audit_repository or "", settings.audit_repository_ca, source)
+            return AuditExport(store.audit_log, jobs, destination, stopping)
+        return Reindex(store, jobs, composition.registry(), settings.base_url, tell, stopping)

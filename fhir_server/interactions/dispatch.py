@@ -1,7 +1,9 @@
 """From a request to the interaction it means: the same way for HTTP, bundle entries, pages and jobs."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
+from fhir_server.audit.provenance import HEADER, parse_header
 from fhir_server.context import RequestContext
 from fhir_server.errors import FhirError, MethodNotAllowed, Text
 from fhir_server.interactions.answer import answer_written
@@ -35,12 +37,19 @@ def dispatch(ctx: RequestContext, request: FhirRequest) -> FhirResponse:
 def dispatch_audited(ctx: RequestContext, request: FhirRequest) -> FhirResponse:
     """Return the answer to ``request`` once it is in the audit. Raises what ``dispatch`` does, after noting it."""
     try:
-        response = dispatch(ctx, request)
+        response = dispatch(_with_provenance(ctx, request), request)
     except FhirError as error:
         write_refusal(ctx, request, error)
         raise
     write_events(ctx)
     return response
+
+
+def _with_provenance(ctx: RequestContext, request: FhirRequest) -> RequestContext:
+    """Return the context of a request that attaches a Provenance to what it writes. Raises ``Invalid``."""
+    if request.method == "GET" or (text := request.headers.get(HEADER)) is None:
+        return ctx
+    return replace(ctx, repository=replace(ctx.repository, provenance=parse_header(text)))
 
 
 def _write(ctx: RequestContext, request: FhirRequest, route: Route) -> FhirResponse:

@@ -12,7 +12,7 @@ from fhir_server.audit.trail import Trail
 from fhir_server.errors import Deleted, NotFound
 from fhir_server.fhir.json import parse_stored
 from fhir_server.repository.authorising import POLICY_INDEX, Authority
-from fhir_server.repository.change import Criteria, Proposal, Written
+from fhir_server.repository.change import Criteria, Proposal, Resource, Written
 from fhir_server.repository.criteria import build_criteria, find_matches
 from fhir_server.repository.including import Included, find_included
 from fhir_server.repository.planning import absent, gone
@@ -42,6 +42,8 @@ class Repository:
     clock: Callable[[], datetime]
     registry: ParameterRegistry
     trail: Trail = field(default_factory=Trail)
+    provenance: Resource | None = None
+    """What the request attaches to all it writes (``X-Provenance``)."""
 
     def read(self, resource_type: str, id: str) -> Document:
         """Return the current version. Raises ``NotFound``, or ``Deleted`` when it is gone.
@@ -164,7 +166,16 @@ class Repository:
 
     def write(self, proposals: Sequence[Proposal]) -> list[Written]:
         """Write all or nothing; see ``Writer.write``."""
-        writer = Writer(self.store, self.policy, self.rules, self.base_url, self.clock, self.registry, self.trail)
+        writer = Writer(
+            self.store,
+            self.policy,
+            self.rules,
+            self.base_url,
+            self.clock,
+            self.registry,
+            self.trail,
+            provenance=self.provenance,
+        )
         written = writer.write(proposals)
         self.disclose("read", [one.document for one in written if one.document is not None and not one.changed])
         return written

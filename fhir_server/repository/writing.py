@@ -25,6 +25,7 @@ from fhir_server.repository.authorising import POLICY_INDEX, Authority
 from fhir_server.repository.change import UNCHANGING, Criteria, Known, Proposal, Resource, Written
 from fhir_server.repository.integrity import check_referrers, check_targets, missing_targets
 from fhir_server.repository.planning import Step, check_conditions, identify_steps, references_of
+from fhir_server.repository.provenances import provenance_changes
 from fhir_server.repository.publishing import Defined, Publication, publish, wait_until_seen
 from fhir_server.repository.stored_parameters import ParameterRegistry
 from fhir_server.repository.touching import to_touched
@@ -97,6 +98,8 @@ class Writer:
     trail: Trail = field(default_factory=Trail)
     records: tuple[tuple[str, Mapping[str, Any]], ...] = ()
     """Further documents to be committed with what is written."""
+    provenance: Resource | None = None
+    """The Provenance that the request attaches to all it writes."""
 
     def write(self, proposals: Sequence[Proposal]) -> list[Written]:
         """Write all proposals or none and return what became of each, in their order.
@@ -139,6 +142,8 @@ class Writer:
             locks = (*_guards(steps, guards), *publication.guards)
             records = (*self.records, *publication.records, *self.trail.records(_touched(changing, decisions)))
             changes = tuple(image.change for image in changing if image.change is not None)
+            caller, now = self.policy.caller, self.clock()
+            changes += provenance_changes(caller, changing, self.provenance, now, self.base_url)
             self.store.commit(Plan(changes, locks, records, stored_parameters().generation))
             if publication.guards:
                 wait_until_seen(self.registry)
@@ -149,6 +154,8 @@ class Writer:
         authority = Authority(self.policy, self.store)
         for proposal in proposals:
             authority.require_scope(proposal.resource_type, proposal.action)
+            if self.provenance is not None:
+                authority.require_scope("Provenance", "create")
             if proposal.criteria is not None:
                 authority.require_scope(proposal.resource_type, "search")
 

@@ -142,7 +142,9 @@ class MongoStore:
         A resource's reference to itself does not count.
         """
         wanted = list(references)
-        branches = self._union([{"x": reference, "_id": {"$ne": reference}} for reference in wanted], limit)
+        # What only tells where something came from keeps nobody from deleting it.
+        told = {"$ne": "Provenance"}
+        branches = self._union([{"x": one, "_id": {"$ne": one}, "type": told} for one in wanted], limit)
         return {
             reference: tuple(found["_id"] for found in each)
             for reference, each in zip(wanted, branches, strict=True)

@@ -1,0 +1,149 @@
+"""Where data comes from: Provenances that a caller attaches to a write, and those that the server makes itself. Pure.
+
+By itself the server notes what a holder or a court will ask about: who changed a label of confidentiality, who deleted,
+who changed a consent, what a representative did for a child. Its Provenances bear the labels of what they tell of, so
+that they show nothing that is hidden.
+Spec: http://hl7.org/fhir/R4/provenance.html, http://hl7.org/fhir/R4/provenance.html#header
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from fhir_server.access.caller import Caller
+from fhir_server.audit.codes import HIDDEN_FROM_REPRESENTATIVES, to_coding
+from fhir_server.errors import Invalid, Structure, Text
+from fhir_server.fhir.datatypes import format_instant
+from fhir_server.fhir.json import parse_json
+from fhir_server.validation.structure import check_structure
+
+Resource = dict[str, Any]
+
+HEADER = "x-provenance"
+REASON = "https://espace-sante.example/fhir/CodeSystem/provenance-reason"
+_OPERATION = "http://terminology.hl7.org/CodeSystem/v3-DataOperation"
+_PARTICIPANT = "http://terminology.hl7.org/CodeSystem/provenance-participant-type"
+_OPERATIONS = {"create": "CREATE", "update": "UPDATE", "patch": "UPDATE", "delete": "DELETE"}
+_AGENTS = frozenset({"Patient", "RelatedPerson", "Practitioner", "PractitionerRole", "Organization", "Device"})
+_NO_RESOURCE = Text(
+    "X-Provenance is a Provenance resource in JSON", "X-Provenance est une ressource Provenance en JSON"
+)
+_TARGET = Text(
+    "X-Provenance has no target: the server fills in what the request writes",
+    "X-Provenance n’a pas de target : le serveur y met ce que la requête écrit",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Wrote:
+    """One resource that is written: its action, what it becomes, whose it is, its labels before and after.
+
+    ``version`` is the new one, ``before`` the number of the version it replaces, 0 for none.
+    """
+
+    action: str
+    reference: str
+    version: int
+    before: int = 0
+    patient: str | None = None
+    labels_before: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
+
+    @property
+    def target(self) -> dict[str, str]:
+        """The reference to the new version."""
+        return {"reference": f"{self.reference}/_history/{self.version}"}
+
+
+def parse_header(text: str) -> Resource:
+    """Return the Provenance of the header, which lacks its target. Raises ``Invalid``."""
+    try:
+        given = parse_json(text.encode("utf-8", "surrogateescape"))
+    except Structure:
+        raise Invalid(_NO_RESOURCE, expression="http.X-Provenance") from None
+    if not isinstance(given, dict) or given.get("resourceType") != "Provenance":
+        raise Invalid(_NO_RESOURCE, expression="http.X-Provenance")
+    if "target" in given:
+        raise Invalid(_TARGET, expression="Provenance.target")
+    return given
+
+
+def build_attached(given: Resource, written: Sequence[Wrote], now: datetime) -> Resource:
+    """Return the header's Provenance about all that is written. Raises ``Structure`` for what is wrong with it."""
+    provenance = {
+        "resourceType": "Provenance",
+        "target": [one.target for one in written],
+        "recorded": format_instant(now),
+        **{name: value for name, value in given.items() if name not in ("id", "resourceType")},
+    }
+    labels = dict.fromkeys(label for one in written for label in (*one.labels_before, *one.labels))
+    if labels:
+        provenance["meta"] = {**given.get("meta", {}), "security": [to_coding(label) for label in labels]}
+    issues = check_structure(provenance, expected_type="Provenance")
+    if issues:
+        raise Structure(issues)
+    return provenance
+
+
+def build_provenances(caller: Caller, written: Iterable[Wrote], now: datetime) -> Iterator[tuple[Wrote, Resource]]:
+    """Yield what the server has to note of its own accord, one Provenance for each resource concerned."""
+    for one in written:
+        reasons = _reasons(caller, one)
+        if reasons:
+            yield one, _provenance(caller, one, reasons, now)
+
+
+def _reasons(caller: Caller, one: Wrote) -> list[str]:
+    """Return why it must be noted, nothing if it need not. Who has no identity has none to note."""
+    kind = one.reference.partition("/")[0]
+    if caller.kind in ("open", "local") or kind in ("Provenance", "AuditEvent"):
+        return []
+    changed = one.action in ("update", "patch") and set(one.labels_before) != set(one.labels)
+    reasons = {
+        "label-change": changed,
+        "deletion": one.action == "delete",
+        "consent-change": kind == "Consent",
+        "representative-action": caller.kind == "representative",
+    }
+    return [name for name, given in reasons.items() if given]
+
+
+def _provenance(caller: Caller, one: Wrote, reasons: Sequence[str], now: datetime) -> Resource:
+    labels = dict.fromkeys((*one.labels_before, *one.labels))
+    if caller.secret:
+        labels[HIDDEN_FROM_REPRESENTATIVES] = None
+    agent: Resource = {
+        "type": {"coding": [{"system": _PARTICIPANT, "code": "author" if one.action == "create" else "performer"}]},
+        "who": _who(caller),
+    }
+    if caller.kind == "representative" and one.patient is not None:
+        agent["onBehalfOf"] = {"reference": one.patient}
+    provenance: Resource = {
+        "resourceType": "Provenance",
+        "target": [one.target],
+        "recorded": format_instant(now),
+        "reason": [{"coding": [{"system": REASON, "code": reason}]} for reason in reasons],
+        "activity": {"coding": [{"system": _OPERATION, "code": _OPERATIONS[one.action]}]},
+        "agent": [agent],
+    }
+    if labels:
+        provenance["meta"] = {"security": [to_coding(label) for label in labels]}
+    if one.before:
+        previous = {"reference": f"{one.reference}/_history/{one.before}"}
+        provenance["entity"] = [{"role": "revision", "what": previous}]
+    return provenance
+
+
+def _who(caller: Caller) -> Mapping[str, Any]:
+    who: Resource = {}
+    if caller.user and caller.user.partition("/")[0] in _AGENTS:
+        who["reference"] = caller.user
+    elif caller.user:
+        who["identifier"] = {"value": caller.user.partition("/")[2]}
+    elif caller.organization:
+        who["reference"] = caller.organization
+    else:
+        who["identifier"] = {"value": caller.client_id or caller.kind}
+    display = caller.user_name or caller.client_name
+    return {**who, "display": display} if display else who

@@ -1,0 +1,119 @@
+"""Where data comes from is noted with the write itself, and shows nothing that is hidden."""
+
+import json
+from typing import Any
+
+import pytest
+
+from fhir_server.access.labels import VISIBILITY
+from tests.access.callers import World
+from tests.access.test_records import document, gp, lea, marie, mother, record, resource
+
+__all__ = ["record"]
+
+MASKED = {"coding": [{"system": VISIBILITY, "code": "MASQUE_PS"}]}
+
+
+def provenances(world: World, of: str) -> list[dict[str, Any]]:
+    """Return what tells of a resource, whoever may see it, oldest first."""
+    return world.local.get(f"Provenance?target={of}&_sort=recorded").resources
+
+
+def codes(provenance: dict[str, Any]) -> set[str]:
+    return {reason["coding"][0]["code"] for reason in provenance.get("reason", ())}
+
+
+def test_a_changed_label_is_noted_with_what_was_before(record: World) -> None:
+    changed = {**document("plain", "marie"), "securityLabel": [MASKED]}
+    assert record.ask(marie).put("DocumentReference/plain", changed).status == 200
+    (told,) = provenances(record, "DocumentReference/plain")
+    assert codes(told) == {"label-change"}
+    assert told["target"] == [{"reference": "DocumentReference/plain/_history/2"}]
+    assert told["entity"] == [{"role": "revision", "what": {"reference": "DocumentReference/plain/_history/1"}}]
+    assert told["agent"][0]["who"]["reference"] == "Patient/marie"
+    assert told["meta"]["security"] == [{"system": VISIBILITY, "code": "MASQUE_PS"}]
+    assert record.ask(marie).get(f"Provenance/{told['id']}").status == 200
+
+
+def test_a_deletion_is_noted_and_not_hindered_by_what_was_noted_before(record: World) -> None:
+    written = record.ask(marie).post("DocumentReference", {**document("x", "marie"), "securityLabel": [MASKED]})
+    assert written.status == 201, written.content
+    id = written.body["id"]
+    shown = {name: value for name, value in written.body.items() if name not in ("securityLabel", "meta")}
+    assert record.ask(marie).put(f"DocumentReference/{id}", shown).status == 200
+    assert record.ask(marie).delete(f"DocumentReference/{id}").status == 204
+    told = provenances(record, f"DocumentReference/{id}")
+    assert [codes(one) for one in told] == [{"label-change"}, {"deletion"}]
+    assert told[-1]["activity"]["coding"][0]["code"] == "DELETE"
+
+
+def test_what_a_representative_does_is_noted_on_behalf_of_the_child(record: World) -> None:
+    reply = record.ask(mother).post("DocumentReference", document("x", "lea"))
+    assert reply.status == 201, reply.content
+    (told,) = provenances(record, f"DocumentReference/{reply.body['id']}")
+    assert codes(told) == {"representative-action"}
+    assert told["agent"][0]["onBehalfOf"] == {"reference": "Patient/lea"}
+
+
+def test_an_ordinary_write_makes_none(record: World) -> None:
+    assert record.ask(marie).post("DocumentReference", document("x", "marie")).status == 201
+    assert record.local.get("Provenance?_summary=count").body["total"] == 0
+
+
+GIVEN = {
+    "resourceType": "Provenance",
+    "recorded": "2026-06-14T00:00:00Z",
+    "agent": [{"who": {"display": "Balance connectée"}}],
+}
+
+
+def test_the_header_tells_of_all_that_the_request_writes(record: World) -> None:
+    header = json.dumps(GIVEN)
+    reply = record.ask(marie).transact(
+        *(
+            {"resource": document(id, "marie"), "request": {"method": "POST", "url": "DocumentReference"}}
+            for id in ("a", "b")
+        ),
+        X_Provenance=header,
+    )
+    assert reply.status == 200, reply.content
+    locations = [entry["response"]["location"].rpartition("/fhir/")[2] for entry in reply.body["entry"]]
+    (told,) = record.local.get("Provenance").resources
+    assert [one["reference"] for one in told["target"]] == [one.removeprefix("/") for one in locations]
+    assert told["agent"] == GIVEN["agent"]
+    assert record.ask(marie).get("Patient/marie/Provenance").ids == [told["id"]]
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "no json",
+        json.dumps({"resourceType": "Patient"}),
+        json.dumps({**GIVEN, "target": [{"reference": "Patient/luc"}]}),
+        json.dumps({**GIVEN, "agent": []}),
+        json.dumps({**GIVEN, "unknown": 1}),
+    ],
+)
+def test_a_header_that_is_no_good_stops_the_write(record: World, header: str) -> None:
+    reply = record.ask(marie).post("DocumentReference", document("x", "marie"), X_Provenance=header)
+    assert reply.status == 400
+    assert record.local.get("Provenance?_summary=count").body["total"] == 0
+    assert record.ask(marie).get("DocumentReference?_summary=count").body["total"] == 3
+
+
+def test_a_read_takes_no_notice_of_the_header(record: World) -> None:
+    assert record.ask(marie).get("Patient/marie", X_Provenance="no json").status == 200
+
+
+def test_provenance_of_what_a_child_hides_is_hidden_too(record: World) -> None:
+    secret = {**document("hidden", "lea", "INVISIBLE_REPRESENTANTS_LEGAUX")}
+    record.put(secret)
+    assert record.ask(lea).get("DocumentReference/hidden").status == 200
+    shown = {**secret, "securityLabel": [*secret["securityLabel"], MASKED]}
+    assert record.ask(lea).put("DocumentReference/hidden", shown).status == 200
+    (told,) = provenances(record, "DocumentReference/hidden")
+    assert record.ask(lea).get(f"Provenance/{told['id']}").status == 200
+    assert record.ask(mother).get(f"Provenance/{told['id']}").status == 404
+    assert record.ask(mother).get("Patient/lea/Provenance").ids == []
+    assert record.ask(gp).get(f"Provenance/{told['id']}").status == 404
+    assert resource("Patient/lea")["id"] == "lea"
