@@ -60,7 +60,7 @@ def test_fhirclient_for_python_launches_standalone(smart: Smart) -> None:
         assert client.ready
         assert client.patient_id == "marie"
         assert Patient.read("marie", client.server).name[0].family == "Curie"
-        found = Observation.where({"patient": "marie"}).perform_resources(client.server)
+        found = Observation.where({"patient": "marie"}).perform_resources_iter(client.server)
         assert [one.id for one in found] == ["weight"]
         assert client.reauthorize()
         assert Patient.read("marie", client.server).id == "marie"
