@@ -35,6 +35,5 @@ class Cors:
         return [("Access-Control-Allow-Origin", allowed), ("Access-Control-Expose-Headers", _VISIBLE)]
 
     def preflight_headers(self, origin: str) -> Headers:
-        """Return what the answer to an OPTIONS request says besides ``Allow``."""
-        headers = self.headers(origin)
-        return headers + _PREFLIGHT if headers else []
+        """Return what the answer to an OPTIONS request says besides ``headers``, which every answer has."""
+        return _PREFLIGHT if self.headers(origin) else []

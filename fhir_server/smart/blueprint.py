@@ -74,8 +74,8 @@ def smart_blueprint(parts: Parts, edge: Edge) -> Blueprint:
     def share(response: Response) -> Response:
         origin = request.headers.get("Origin")
         if origin is not None and request.path.startswith((*_SHARED, *_ALSO_SHARED)):
-            allow = edge.preflight if request.method == "OPTIONS" else edge.cors
-            response.headers.extend(allow(origin))
+            preflight = edge.preflight(origin) if request.method == "OPTIONS" else []
+            response.headers.extend([*edge.cors(origin), *preflight])
             response.headers.add("Vary", "Origin")
         return response
 

@@ -14,8 +14,8 @@ class Edge:
     """Functions of the HTTP edge, handed over by ``app``: the packages of the edge do not know one another.
 
     ``base_url`` is the address of FHIR as this caller reached it, ``language`` ``en`` or ``fr``; ``cors`` are the
-    headers for a page's origin, ``preflight`` those of an OPTIONS request. ``find_patient`` returns the id of the one
-    patient with an identifier that a caller may read, in the context of a request to this address.
+    headers for a page's origin, ``preflight`` those of an OPTIONS request besides. ``find_patient`` returns the id of
+    the one patient with an identifier that a caller may read, in the context of a request to this address.
     """
 
     base_url: Callable[[Environ], str]

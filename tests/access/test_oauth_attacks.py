@@ -684,6 +684,19 @@ def test_a_refresh_token_is_its_clients(smart: Smart) -> None:
     assert smart.fhir("Patient", token["refresh_token"]).status_code == 401
 
 
+def test_only_a_public_client_may_leave_its_name_out(smart: Smart) -> None:
+    app, confidential = smart.app(), smart.app("confidential", secret="s")
+
+    def refresh(token: str) -> Any:
+        return smart.client.post("/auth/token", data={"grant_type": "refresh_token", "refresh_token": token})
+
+    token = app.run(MARIE, "patient/*.rs offline_access")
+    assert refresh(token["refresh_token"]).status_code == 200
+    refused(refresh(confidential.run(MARIE, "patient/*.rs offline_access")["refresh_token"]), "invalid_client", 401)
+    refused(refresh("unknown"), "invalid_client", 401)
+    refused(refresh(token["access_token"]), "invalid_client", 401)
+
+
 def test_online_access_ends_with_the_day_and_offline_access_by_disuse(smart: Smart) -> None:
     app = smart.app()
     tokens = smart.composition.smart().tokens

@@ -26,6 +26,7 @@ def test_a_preflight_allows_what_fhir_needs(make_client: MakeClient) -> None:
     assert answer.status_code == 204
     assert "PATCH" in answer.headers["Access-Control-Allow-Methods"]
     assert "If-Match" in answer.headers["Access-Control-Allow-Headers"]
+    assert answer.headers.getlist("Access-Control-Allow-Origin") == [APP], "browsers refuse it given twice"
 
 
 @pytest.mark.parametrize("origin", ["https://evil.example", "null", "https://app.example.org.evil", "*", ""])

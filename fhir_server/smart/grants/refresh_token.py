@@ -9,6 +9,7 @@ from authlib.oauth2.rfc6749 import InvalidGrantError, InvalidScopeError
 from authlib.oauth2.rfc6749.grants import RefreshTokenGrant
 
 from fhir_server.smart.authority import Authority
+from fhir_server.smart.clients import Client
 from fhir_server.smart.grants.issuing import CLIENT_METHODS, Issuing
 from fhir_server.smart.scope_words import is_within, narrow_words
 from fhir_server.smart.tokens import Token
@@ -19,6 +20,18 @@ class RefreshToken(Issuing, RefreshTokenGrant):
 
     TOKEN_ENDPOINT_AUTH_METHODS = CLIENT_METHODS
     INCLUDE_NEW_REFRESH_TOKEN = True
+
+    def authenticate_token_endpoint_client(self) -> Client:
+        """Return the client; a public one may leave its id out, as HL7's own library does: the token says it."""
+        form = self.request.form
+        silent = "Authorization" not in self.request.headers and not {"client_id", "client_assertion"} & form.keys()
+        token = self.authenticate_refresh_token(form.get("refresh_token", "")) if silent else None
+        client = self.server.query_client(token.client) if token is not None else None
+        if client is not None and client.auth_method == "none":
+            self.request.auth_method = "none"
+            return client
+        proven: Client = super().authenticate_token_endpoint_client()
+        return proven
 
     def authenticate_refresh_token(self, refresh_token: str) -> Token | None:
         """Return the token, used or not; None for what is no refresh token here."""

@@ -1,0 +1,119 @@
+"""HL7's SMART client library, unmodified, in a browser: an app of another origin launches and reads."""
+
+import http.server
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from urllib.parse import urlsplit
+
+from playwright.sync_api import BrowserContext
+
+from tests.browser.published import fhir_client
+from tests.rest.smart import MARIE, Smart, over_http
+from tests.rest.test_smart_client_libraries import fill
+
+LAUNCH = """<!doctype html><title>launch</title><script src="fhir-client.js"></script>
+<script>FHIR.oauth2.authorize({OPTIONS}).catch(e => document.title = "failed: " + e)</script>"""
+INDEX = """<!doctype html><title>waiting</title><script src="fhir-client.js"></script><script>
+FHIR.oauth2.ready().then(async client => {
+  const patient = await client.patient.read();
+  const found = await client.request("Observation?patient=" + client.patient.id, { flat: true });
+  const before = client.state.tokenResponse.access_token;
+  await client.refresh();
+  const again = await client.user.read();
+  document.title = JSON.stringify({
+    patient: patient.name[0].family, observations: found.map(one => one.id), scope: client.state.tokenResponse.scope,
+    user: client.user.fhirUser, again: again.id, renewed: client.state.tokenResponse.access_token !== before,
+  });
+}).catch(e => document.title = "failed: " + e)</script>"""
+
+
+@contextmanager
+def serving(pages: dict[str, bytes]) -> Iterator[str]:
+    """Serve an app's pages on a port of their own, and give their origin."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = pages.get(urlsplit(self.path).path.lstrip("/"))
+            self.send_response(200 if body is not None else 404)
+            self.send_header("Content-Type", "text/javascript" if self.path.endswith(".js") else "text/html")
+            self.end_headers()
+            self.wfile.write(body or b"")
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Say nothing."""
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def test_fhirclient_launches_standalone_and_reads(smart_with: Callable[..., Smart], visit: BrowserContext) -> None:
+    pages = {"fhir-client.js": fhir_client(), "index.html": INDEX.encode()}
+    with serving(pages) as origin:
+        smart = smart_with(cors_origins=(origin,))
+        fill(smart)
+        app = smart.app("browser-app", redirect_uris=(f"{origin}/index.html",))
+        with over_http(smart) as base:
+            options = {
+                "clientId": app.client.id,
+                "scope": "openid fhirUser launch/patient offline_access patient/*.rs",
+                "iss": base,
+                "redirectUri": f"{origin}/index.html",
+            }
+            pages["launch.html"] = LAUNCH.replace("OPTIONS", json.dumps(options)[1:-1]).encode()
+            cookie = {"name": "session", "value": smart.people.sign_in(MARIE), "url": base}
+            visit.add_cookies([cookie])  # type: ignore[list-item]
+            page = visit.new_page()
+            page.goto(f"{origin}/launch.html")
+            page.get_by_role("button", name="Allow").wait_for()
+            assert page.get_by_role("heading").inner_text() == "The app browser-app asks for access"
+            assert page.get_by_role("radio").count() == 2
+            page.get_by_role("button", name="Allow").click()
+            page.wait_for_function("document.title !== 'waiting'")
+            assert not page.title().startswith("failed"), page.title()
+            assert json.loads(page.title()) == {
+                "patient": "Curie",
+                "observations": ["weight"],
+                "scope": "openid fhirUser launch/patient offline_access patient/*.rs",
+                "user": "Patient/marie",
+                "again": "marie",
+                "renewed": True,
+            }
+
+
+def test_a_refusal_comes_back_to_the_app(smart_with: Callable[..., Smart], visit: BrowserContext) -> None:
+    with serving({"index.html": b"<!doctype html><title>back</title>"}) as origin:
+        smart = smart_with(cors_origins=(origin,))
+        app = smart.app("browser-app", redirect_uris=(f"{origin}/index.html",))
+        app.redirect_uri = f"{origin}/index.html"
+        with over_http(smart) as base:
+            visit.add_cookies([{"name": "session", "value": smart.people.sign_in(MARIE), "url": base}])
+            page = visit.new_page()
+            given = app.parameters("patient/*.rs", aud=base, ui_locales="fr")
+            address = base.removesuffix("/fhir") + "/auth/authorize?" + "&".join(f"{a}={b}" for a, b in given.items())
+            page.goto(address)
+            page.get_by_role("button", name="Refuser").click()
+            page.wait_for_url(f"{origin}/index.html?*")
+            assert "error=access_denied" in page.url
+
+
+def test_another_site_cannot_frame_the_page(smart: Smart, visit: BrowserContext) -> None:
+    app = smart.app()
+    with over_http(smart) as base:
+        visit.add_cookies([{"name": "session", "value": smart.people.sign_in(MARIE), "url": base}])
+        given = app.parameters("patient/*.rs", aud=base)
+        address = base.removesuffix("/fhir") + "/auth/authorize?" + "&".join(f"{a}={b}" for a, b in given.items())
+        frame = f"<!doctype html><title>evil</title><iframe src='{address}'></iframe>".encode()
+        with serving({"index.html": frame}) as origin:
+            page = visit.new_page()
+            page.goto(f"{origin}/index.html")
+            page.wait_for_timeout(1_000)
+            assert all("form_token" not in one.content() for one in page.frames)
