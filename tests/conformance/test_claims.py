@@ -75,7 +75,7 @@ class World:
 @pytest.fixture(scope="module")
 def world(mongod: EmbeddedMongod, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     database = f"claims{os.getpid()}"
-    given: dict[str, Any] = {"mongodb_uri": mongod.uri, "database": database, "max_included": 50_000}
+    given: dict[str, Any] = {"mongodb_uri": mongod.uri, "database": database, "max_included": 50_000, "auth": "open"}
     data = Path(tmp_path_factory.mktemp("claims"))
     composition = Composition(Settings.from_environment({}, data_directory=data, log_level="error", **given))
     made = World(composition)
