@@ -3,7 +3,7 @@
 Spec: http://hl7.org/fhir/R4/http.html#capabilities, http://hl7.org/fhir/R4/capabilitystatement.html
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import Any
 
@@ -17,7 +17,7 @@ from fhir_server.interactions.request import FhirRequest, FhirResponse
 from fhir_server.interactions.routes import Route
 from fhir_server.search.apart import APART_TYPES
 from fhir_server.search.includes import supported_includes, supported_revincludes
-from fhir_server.search.parameters import SearchParameter, supported_parameters
+from fhir_server.search.parameters import SearchParameter, defined_parameters, supported_parameters
 from fhir_server.search.stored import stored_parameters
 from fhir_server.settings import Settings
 
@@ -40,6 +40,7 @@ _PATCH_FORMATS = (
     "application/fhir+json",
     "application/fhir+xml",
 )
+_SAID = "All of the RESTful API of R4; what a setting changes is declared as it is set."
 _OAUTH_URIS = "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris"
 _SERVICES = (
     ("http://terminology.hl7.org/CodeSystem/restful-security-service", "SMART-on-FHIR"),
@@ -113,7 +114,7 @@ def build_capability_statement(settings: Settings, base_url: str, types: list[st
         "rest": [
             {
                 "mode": "server",
-                "documentation": "All of the RESTful API of R4; what a setting changes is declared as it is set.",
+                "documentation": " ".join([_SAID, *_refused(defined_parameters("Resource"))]),
                 "security": _security(settings, base_url),
                 "resource": [_resource(settings, kind) for kind in types or sorted(resource_types())],
                 "interaction": [{"code": code} for code in _SYSTEM_INTERACTIONS],
@@ -170,6 +171,7 @@ def _resource(settings: Settings, kind: str) -> dict[str, Any]:
         "type": kind,
         "profile": f"http://hl7.org/fhir/StructureDefinition/{kind}",
         **(_APPEND_ONLY if kind in APART_TYPES else _changeable(settings)),
+        "documentation": " ".join(_refused(_own_parameters(kind))),
         "readHistory": True,
         "conditionalRead": "full-support",
         "referencePolicy": [
@@ -183,7 +185,20 @@ def _resource(settings: Settings, kind: str) -> dict[str, Any]:
         "searchParam": [_parameter(each) for each in supported_parameters(kind)],
         "operation": list(_operations("instance", kind)),
     }
-    return {name: value for name, value in declared.items() if value != []}
+    return {name: value for name, value in declared.items() if value not in ([], "")}
+
+
+def _own_parameters(kind: str) -> list[SearchParameter]:
+    """Return the parameters of a type that not all types have."""
+    common = {each.code for each in defined_parameters("Resource")}
+    return [each for each in defined_parameters(kind) if each.code not in common]
+
+
+def _refused(parameters: Iterable[SearchParameter]) -> list[str]:
+    """Return a sentence for each search parameter that is defined and refused, with the reason."""
+    return [
+        f"Searches by {each.code} are refused: {each.refusal.en}." for each in parameters if each.refusal is not None
+    ]
 
 
 def _changeable(settings: Settings) -> dict[str, Any]:

@@ -12,13 +12,21 @@ from typing import Any, Literal
 from fhir_server.errors import NotSupported, Processing, Text
 from fhir_server.fhir.definitions import (
     artifact,
-    is_primitive,
     is_resource_type,
     is_subtype,
     resource_types,
     search_parameter_definitions,
 )
-from fhir_server.search.expressions import cast_of, element_of, elements_of, resolved_type_of, split_union, steps_of
+from fhir_server.search.elements import (
+    are_found_by_url,
+    bears_url,
+    has_canonicals,
+    implicit_system,
+    is_single,
+    may_be,
+    targets_of,
+)
+from fhir_server.search.expressions import split_union, steps_of
 from fhir_server.search.ranges import PREFIXES
 from fhir_server.search.stored import stored_parameter, stored_parameters, stored_parameters_of
 
@@ -128,9 +136,10 @@ class SearchParameter:
             return ()
         if self.in_document:
             return _DOCUMENT_MODIFIERS.get(self.code, ())
-        if self.type == "token":
-            return tuple(one for one in _MODIFIERS["token"] if _has_meaning(self, one))
-        return (*_MODIFIERS.get(self.type, ()), *(("below",) if self.canonical else ()))
+        if self.type in ("token", "reference"):
+            below = ("below",) if self.canonical else ()
+            return tuple(one for one in (*_MODIFIERS[self.type], *below) if _has_meaning(self, one))
+        return _MODIFIERS.get(self.type, ())
 
     @property
     def prefixes(self) -> tuple[str, ...]:
@@ -207,26 +216,24 @@ def _definitions() -> Mapping[str, tuple[Mapping[str, Any], ...]]:
 
 
 def _has_meaning(parameter: SearchParameter, modifier: str) -> bool:
-    """Say whether a token modifier can ask anything of the parameter's elements.
+    """Say whether a token's or reference's modifier can ask anything of the parameter's elements.
 
     What has no place for a code system is in no value set; what is only a code has no text; a type of identifier is
-    found in identifiers.
+    found in identifiers; only a Reference has an identifier beside it.
     """
     match modifier:
+        case "identifier":
+            return may_be(parameter.resource_type, parameter.parts, "Reference")
+        case "below" if parameter.type == "reference":
+            return True
         case "missing" | "not":
             return True
         case "text":
             return parameter.system is None
         case "of-type":
-            return parameter.system is None and _may_identify(parameter.resource_type, parameter.parts)
+            return parameter.system is None and may_be(parameter.resource_type, parameter.parts, "Identifier")
         case _:
             return parameter.system != ""
-
-
-@cache
-def _may_identify(resource_type: str, parts: tuple[str, ...]) -> bool:
-    elements = [element_of(resource_type, part) for part in parts]
-    return any(element is None or "Identifier" in element.types for element in elements)
 
 
 def _parameter(resource_type: str, definition: Mapping[str, Any], *, primary: bool) -> SearchParameter:
@@ -243,9 +250,9 @@ def _parameter(resource_type: str, definition: Mapping[str, Any], *, primary: bo
         refusal=_refusal(definition, parts, components),
         primary=primary,
         patient=definition["type"] == "reference" and _holds_the_patient(resource_type, definition["code"], parts),
-        system=_implicit_system(resource_type, parts) if definition["type"] == "token" else None,
+        system=implicit_system(resource_type, parts) if definition["type"] == "token" else None,
         components=components,
-        canonical=definition["type"] == "reference" and _has_canonicals(resource_type, parts),
+        canonical=definition["type"] == "reference" and has_canonicals(resource_type, parts),
     )
 
 
@@ -253,26 +260,22 @@ def _targets(resource_type: str, definition: Mapping[str, Any], parts: tuple[str
     """Return the types that the parameter can point to on this resource type.
 
     A definition lists those of all its types together (``patient`` of some may be a Group): the elements know better.
+    What is found by its url must be of a type that has one.
     """
     declared = set(definition.get("target", ())) or {"Resource"}
     if "Resource" in declared:
         declared = set(resource_types())
-    pointed = [_targets_of(resource_type, part) for part in parts]
+    if are_found_by_url(resource_type, parts):
+        declared = {one for one in declared if bears_url(one) and _defines(one, "url")}
+    pointed = [targets_of(resource_type, part) for part in parts]
     if not pointed or None in pointed:
         return tuple(sorted(declared))
     narrowed = declared.intersection(*[set().union(*(one for one in pointed if one is not None))])
     return tuple(sorted(narrowed or declared))
 
 
-def _targets_of(resource_type: str, part: str) -> frozenset[str] | None:
-    """Return the types that one member of the expression can point to; None when they cannot be told."""
-    only = resolved_type_of(part)
-    if only is not None:
-        return frozenset({only})
-    element = element_of(resource_type, part)
-    if element is None or not element.targets or "Resource" in element.targets:
-        return None
-    return frozenset(element.targets)
+def _defines(resource_type: str, code: str) -> bool:
+    return any(one["code"] == code for one in _definitions().get(resource_type, ()))
 
 
 def _parts_for(resource_type: str, definition: Mapping[str, Any]) -> tuple[str, ...]:
@@ -334,60 +337,17 @@ def _primary_date_of(resource_type: str, chosen: Mapping[str, Mapping[str, Any]]
     for code in _PRIMARY_DATES:
         if code in chosen and chosen[code]["type"] == "date":
             parts = _parts_for(resource_type, chosen[code])
-            if _is_single(resource_type, parts):
+            if is_single(resource_type, parts):
                 return code
     return None
 
 
 def _holds_the_patient(resource_type: str, code: str, parts: tuple[str, ...]) -> bool:
     """Say whether the parameter is ``patient``, or walks to the same single element as ``patient`` does."""
-    if not _is_single(resource_type, parts):
+    if not is_single(resource_type, parts):
         return False
     definition = next((one for one in _definitions().get(resource_type, ()) if one["code"] == "patient"), None)
     if definition is None or definition["type"] != "reference":
         return False
     ours = [steps_of(part) for part in _parts_for(resource_type, definition)]
     return len(ours) == 1 and ours[0] == steps_of(parts[0])
-
-
-def _has_canonicals(resource_type: str, parts: tuple[str, ...]) -> bool:
-    elements = [element_of(resource_type, part) for part in parts]
-    return any(element is not None and "canonical" in element.types for element in elements)
-
-
-def _is_single(resource_type: str, parts: tuple[str, ...]) -> bool:
-    """Say whether the expression can give no more than one value, by the cardinalities on its one path."""
-    paths = {steps_of(part) for part in parts}
-    if len(paths) != 1:
-        return False
-    steps = paths.pop()
-    if not steps or steps[0] != resource_type:
-        return False
-    elements = elements_of(resource_type, steps)
-    return elements is not None and all(element.max == 1 for element in elements)
-
-
-def _implicit_system(resource_type: str, parts: tuple[str, ...]) -> str | None:
-    """Return the code system of codes whose required value set draws on one only; empty where no element has a place
-    for a system; None where elements write their system, or differ.
-    """
-    systems = {_system_of(resource_type, part) for part in parts}
-    return systems.pop() if len(systems) == 1 else None
-
-
-def _system_of(resource_type: str, part: str) -> str | None:
-    element = element_of(resource_type, part)
-    if element is None or cast_of(part) is not None:
-        return None
-    if not all(is_primitive(kind) or kind == "ContactPoint" for kind in element.types):
-        return None
-    if element.types != ("code",) or element.binding is None or element.binding.strength != "required":
-        return ""
-    return _only_system(element.binding.value_set.partition("|")[0])
-
-
-@cache
-def _only_system(value_set: str) -> str:
-    compose = (artifact("ValueSet", value_set) or {}).get("compose", {})
-    systems = {include.get("system") for include in compose.get("include", ())}
-    return (systems.pop() or "") if len(systems) == 1 else ""

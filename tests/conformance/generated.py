@@ -1,14 +1,15 @@
 """A minimal resource for each search parameter: a value along the path of its expression, out of the definitions.
 
 ``build(parameter, part, number)`` gives a resource that has one value where the part leads, and the query value that
-finds it; another ``number`` gives another value.
+finds it; another ``number`` gives another value, ``kind`` a value of that type where the element has a choice, and
+``target`` a reference to that type of resource.
 """
 
 import re
 from dataclasses import dataclass
 from typing import Any
 
-from fhir_server.fhir.definitions import Element, is_primitive, structure
+from fhir_server.fhir.definitions import Element, artifact, is_primitive, structure
 from fhir_server.fhir.ucum import SYSTEM as UCUM
 from fhir_server.search.expressions import split_union
 from fhir_server.search.parameters import Component, SearchParameter
@@ -35,15 +36,36 @@ _READABLE = {
 _EXTENSIONS = {"token": "CodeableConcept", "string": "string", "reference": "Reference"}
 
 
+CODES = "http://example.org/codes"
+"""The code system and naming system of all generated values that may say one."""
+IDENTIFIER_TYPES = "http://terminology.hl7.org/CodeSystem/v2-0203"
+
+
 @dataclass(frozen=True)
 class Built:
     """A resource, and what its parameter is asked for to find it."""
 
     resource: dict[str, Any]
     asked: str
+    kind: str = ""
+    """The FHIR type of the value; empty for a composite."""
 
 
-def build(parameter: SearchParameter, part: str, number: int, cast: str | None = None) -> Built:
+@dataclass(frozen=True)
+class _Wanted:
+    parameter: SearchParameter
+    number: int
+    kind: str = ""
+    target: str = ""
+
+
+def kinds(parameter: SearchParameter, part: str) -> list[str]:
+    """Return the types of value that ``build`` can put where the part leads, "" for the only one."""
+    usable = [kind for kind in _READABLE.get(parameter.type, ()) if build(parameter, part, 1, kind).kind == kind]
+    return usable or [""]
+
+
+def build(parameter: SearchParameter, part: str, number: int, kind: str = "", target: str = "") -> Built:
     """Return the resource; raises ``ValueError`` for an expression that this module does not understand."""
     resource: dict[str, Any] = {"resourceType": parameter.resource_type}
     if "exists() and" in part:
@@ -53,8 +75,14 @@ def build(parameter: SearchParameter, part: str, number: int, cast: str | None =
         steps = steps[1:]
     if parameter.type == "composite":
         return _composite(parameter, resource, steps, number)
-    asked = _place(resource, parameter.resource_type, steps, parameter, number)
-    return Built(resource, asked)
+    wanted = _Wanted(parameter, number, kind, target)
+    return Built(resource, *_place(resource, parameter.resource_type, steps, wanted))
+
+
+def codes_of(system: str) -> list[str]:
+    """Return some codes of one of R4's code systems, made up ones of a system that is not among them."""
+    concepts = (artifact("CodeSystem", system) or {}).get("concept", [])
+    return [one["code"] for one in concepts] if len(concepts) > 1 else ["alpha1", "alpha2"]
 
 
 def _composite(parameter: SearchParameter, resource: dict[str, Any], steps: list[dict[str, str]], number: int) -> Built:
@@ -72,7 +100,7 @@ def _composite(parameter: SearchParameter, resource: dict[str, Any], steps: list
             path, on, where = _steps(component.expression.removeprefix("%resource.")), resource, parameter.resource_type
         else:
             path, on, where = _steps(split_union(component.expression)[0]), holder, kind
-        asked.append(_place(on, where, path, own, number))
+        asked.append(_place(on, where, path, _Wanted(own, number))[0])
     return Built(resource, "$".join(asked))
 
 
@@ -104,18 +132,21 @@ def _element(kind: str, name: str) -> Element:
     return next(one for one in structure(kind).elements if one.name == name)
 
 
-def _place(
-    holder: dict[str, Any], kind: str, steps: list[dict[str, str]], parameter: SearchParameter, number: int
-) -> str:
-    """Put a value where the steps lead from the holder, of a type; return what to ask for."""
+def _place(holder: dict[str, Any], kind: str, steps: list[dict[str, str]], wanted: _Wanted) -> tuple[str, str]:
+    """Put a value where the steps lead from the holder, of a type; return what to ask for, and the value's type."""
+    parameter, number = wanted.parameter, wanted.number
+    value: Any
     if "extension" in steps[0]:
-        code = steps[1]["cast"] if len(steps) > 2 else _EXTENSIONS[parameter.type]
-        value = _value(code, number, parameter)
+        code = (
+            steps[1]["cast"] if len(steps) > 2 else wanted.kind.replace("Resource", "") or _EXTENSIONS[parameter.type]
+        )
+        value = _value(code, number, parameter, wanted.target or "Patient")
         holder["extension"] = [{"url": steps[0]["extension"], f"value{code[0].upper()}{code[1:]}": value}]
-        return _asked(parameter, code, value)
+        return _asked(parameter, code, value), code
     name, rest = steps[0]["step"], steps[1:]
     element = _element(kind, name)
-    target, cast, also = parameter.targets[0] if parameter.targets else "Patient", None, {}
+    target, cast = wanted.target or (*parameter.targets, "Patient")[0], None
+    also: dict[str, Any] = {}
     while rest and "step" not in rest[0]:
         first, rest = rest[0], rest[1:]
         target, cast = first.get("target", target), first.get("cast", cast)
@@ -123,49 +154,54 @@ def _place(
             also[first["name"]] = first["equals"]
         if "has" in first:
             also["extension"] = [{"url": first["has"], "valueBoolean": True}]
-    code = _choose(element, cast, parameter, bool(rest))
+    code = _choose(element, cast, wanted, bool(rest))
     if rest:
-        value: Any = holder.get(name, {})
+        value = holder.get(name, {})
         value = dict(value[0] if isinstance(value, list) else value) | also
-        asked = _place(value, code, rest, parameter, number)
+        placed = _place(value, code, rest, wanted)
     else:
         value = _value(code, number, parameter, target)
-        asked = _asked(parameter, code, value)
+        placed = _asked(parameter, code, value), code
         if isinstance(value, dict):
             value = {**value, **also}
     shown = f"{name}{code[0].upper()}{code[1:]}" if element.choice else name
     holder[shown] = value if element.max == 1 else [value]
-    return asked
+    return placed
 
 
-def _choose(element: Element, cast: str | None, parameter: SearchParameter, goes_on: bool) -> str:
+def _choose(element: Element, cast: str | None, wanted: _Wanted, goes_on: bool) -> str:
     if cast is not None:
         return next((one for one in element.types if one.lower() == cast.lower()), cast)
     if goes_on:
         return element.types[0]
-    return next((one for one in _READABLE[parameter.type] if one in element.types), element.types[0])
+    if wanted.kind in element.types:
+        return wanted.kind
+    return next((one for one in _READABLE[wanted.parameter.type] if one in element.types), element.types[0])
 
 
 def _value(code: str, number: int, parameter: SearchParameter, target: str = "Patient") -> Any:
-    coding = {"system": "http://example.org/codes", "code": f"alpha{number}"}
+    coding = {"system": CODES, "code": f"alpha{number}", "display": f"gamma{number}"}
     quantity = {"value": 10 * number, "unit": "mg", "system": UCUM, "code": "mg"}
     match code:
         case "boolean":
             return number == 1
         case "date":
-            return f"20{10 + number}-01-01"
+            return f"{1990 + 10 * number}-01-01"
         case "dateTime" | "instant":
-            return f"20{10 + number}-01-01T10:00:00Z"
+            return f"{1990 + 10 * number}-01-01T10:00:00Z"
         case "integer" | "positiveInt" | "unsignedInt" | "decimal":
             return 10 * number
-        case "uri" | "url" | "canonical" | "oid" | "uuid":
-            return f"http://example.org/{number}"
+        case "canonical" if parameter.type == "reference":
+            return f"http://example.org/{target}/{number}/x|1.4.2"
+        case "uri" | "url" | "oid" | "uuid" | "canonical":
+            return f"http://example.org/{target}/{number}/x"
         case "Coding":
             return coding
         case "CodeableConcept":
-            return {"coding": [coding]}
+            return {"coding": [coding], "text": f"gamma{number}"}
         case "Identifier":
-            return {"system": "http://example.org/codes", "value": f"alpha{number}"}
+            kind = {"coding": [{"system": IDENTIFIER_TYPES, "code": "MR"}], "text": f"gamma{number}"}
+            return {"type": kind, "system": CODES, "value": f"alpha{number}"}
         case "ContactPoint":
             return {"system": "phone", "value": f"alpha{number}"}
         case "HumanName":
@@ -175,7 +211,7 @@ def _value(code: str, number: int, parameter: SearchParameter, target: str = "Pa
         case "Annotation":
             return {"text": f"alpha{number}"}
         case "Reference":
-            return {"reference": f"{target}/{number}"}
+            return {"reference": f"{target}/{number}", "identifier": {"system": CODES, "value": f"alpha{number}"}}
         case "Resource":
             return {"resourceType": target, "id": str(number)}
         case "Range":
@@ -190,13 +226,15 @@ def _value(code: str, number: int, parameter: SearchParameter, target: str = "Pa
                 "data": f"{10 * number} {10 * number}",
             }
         case "Period":
-            return {"start": f"20{10 + number}-01-01", "end": f"20{10 + number}-01-01"}
+            return {"start": f"{1990 + 10 * number}-01-01", "end": f"{1990 + 10 * number}-01-01"}
         case "Timing":
-            return {"event": [f"20{10 + number}-01-01T10:00:00Z"]}
+            return {"event": [f"{1990 + 10 * number}-01-01T10:00:00Z"]}
         case "Location.position":
             return {"latitude": 10 * number, "longitude": 10}
         case "Quantity" | "Age" | "Duration" | "Distance" | "Count":
             return quantity
+        case "code" if parameter.system:
+            return codes_of(parameter.system)[number - 1]
         case _ if is_primitive(code):
             return f"alpha{number}"
     raise ValueError(f"no value of {code} for {parameter.key}")

@@ -47,7 +47,7 @@ def fhir(mongod: EmbeddedMongod, tmp_path_factory: pytest.TempPathFactory) -> It
     """A server with some thousand generated resources."""
     data = tmp_path_factory.mktemp("named")
     composition = Composition(
-        Settings.from_environment({}, mongodb_uri=mongod.uri, database="named", data_directory=Path(data))
+        Settings.from_environment({}, mongodb_uri=mongod.uri, database="named", data_directory=Path(data), auth="open")
     )
     resources = [*patients(), *documents(), *appointments(), *audit_events()]
     changes = [

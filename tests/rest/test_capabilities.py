@@ -1,8 +1,11 @@
 """capabilities: what the server says of itself, held against what it does (http://hl7.org/fhir/R4/http.html#capabilities)."""
 
+import re
+
 import pytest
 
 from fhir_server.fhir.definitions import resource_types
+from fhir_server.search.parameters import defined_parameters
 from fhir_server.validation.structure import check_structure
 from tests.rest.fhir import Fhir
 
@@ -48,6 +51,17 @@ def test_what_a_search_can_do_is_declared(fhir: Fhir) -> None:
     assert declared["date"]["documentation"].endswith("Prefixes: eq, ne, gt, lt, ge, le, sa, eb, ap.")
     assert "Observation:subject" in observation["searchInclude"]
     assert "DiagnosticReport:result" in observation["searchRevInclude"]
+
+
+def test_what_is_defined_and_refused_is_listed_with_its_reason(fhir: Fhir) -> None:
+    rest = statement(fhir)["rest"][0]  # type: ignore[index]
+    said = {one["type"]: one.get("documentation", "") for one in rest["resource"]}
+    assert "Searches by _query are refused: no named query is defined on this server." in rest["documentation"]
+    assert "Searches by age are refused: the definition says no expression" in said["Patient"]
+    assert said["Observation"] == ""
+    for kind, text in said.items():
+        refused = {one.code for one in defined_parameters(kind) if one.refusal is not None} - {"_query"}
+        assert refused == set(re.findall(r"Searches by (\S+) are", text))
 
 
 def test_settings_show_in_the_statement(fhir_with: object) -> None:

@@ -4,7 +4,9 @@ import shlex
 import urllib.error
 import urllib.request
 from pathlib import Path
+from typing import Any
 
+from scripts import count_searches
 from tests.rest.server import Server
 
 BASE = "http://127.0.0.1:8000"
@@ -55,3 +57,15 @@ def test_the_ten_requests_of_the_readme_work_as_pasted(server: Server) -> None:
     assert status == 400
     assert content.decode().count('"severity":"error"') == 2
     assert "paramètre" in content.decode()
+
+
+def test_the_searches_of_the_readme_work_as_pasted_and_each_is_counted(server: Server) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    lines = [shlex.split(line, comments=True) for line in readme.splitlines() if line.startswith("get '")]
+    assert len(lines) > 15
+    for _, search in lines:
+        assert send([f"{server.address}/fhir/{search}"], server.address)[0] == 200, search
+    nothing: dict[str, list[Any]] = {
+        kind: [] for kind in ("Patient", "Observation", "Condition", "Encounter", "Procedure")
+    }
+    assert set(count_searches.searches(readme)) == set(count_searches.expected(nothing))

@@ -40,7 +40,7 @@ def build_extractor(parameter: SearchParameter, base_url: str = "") -> Extract:
     def extract(value: Any, kind: str, entries: Entries) -> None:
         if isinstance(value, str):
             _add_text(start, value, home, code, entries)
-            if kind == "canonical":
+            if kind in ("canonical", "uri"):  # ConceptMap names value sets by either
                 entries.r[bounded(start + join_canonical(*split_canonical(value)))] = None
         elif isinstance(value, Mapping):
             if "resourceType" in value:
