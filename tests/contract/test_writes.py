@@ -36,7 +36,7 @@ def test_a_plan_writes_current_history_outbox_guards_and_records(store: MongoSto
             (("audit", {"who": "a"}), ("jobs", {"_id": "j"}), ("audit", {"who": "b"})),
         )
     )
-    assert store.counts() == {"Group": 1, "Patient": 1}
+    assert store.counts() == {"AuditEvent": 2, "Group": 1, "Patient": 1}
     assert store.count_history(HistoryQuery()) == 2
     assert outbox(store) == [[("Patient/1", 1, "POST"), ("Group/1", 1, "PUT")]]
     assert store.guards(["k"]) == {"k": 1}

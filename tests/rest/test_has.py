@@ -15,21 +15,19 @@ def observe(fhir: Fhir, id: str, subject: str, code: str, **more: Any) -> str:
     return put(fhir, f"Observation/{id}", status="final", code=concept, subject={"reference": subject}, **more)
 
 
-def audit(fhir: Fhir, id: str, entity: str, agent: str) -> str:
+def originate(fhir: Fhir, id: str, target: str, agent: str) -> str:
     return put(
         fhir,
-        f"AuditEvent/{id}",
-        type={"code": "rest"},
+        f"Provenance/{id}",
         recorded="2020-01-01T00:00:00Z",
-        source={"observer": {"display": "x"}},
-        agent=[{"requestor": True, "who": {"reference": agent}}],
-        entity=[{"what": {"reference": entity}}],
+        agent=[{"who": {"reference": agent}}],
+        target=[{"reference": target}],
     )
 
 
 @pytest.fixture(params=[1, 1000])
 def ward(fhir_with: Any, request: pytest.FixtureRequest) -> Fhir:
-    """Three patients; Ada and Bob have been observed, Bob by Dr Martin, and who read Ada's is on record."""
+    """Three patients; Ada and Bob have been observed, Bob by Dr Martin, and where Ada's came from is on record."""
     fhir: Fhir = fhir_with(search_join_keys=request.param)
     put(fhir, "Organization/luc", name="Saint-Luc")
     put(fhir, "Practitioner/martin", name=[{"family": "Martin"}])
@@ -42,7 +40,7 @@ def ward(fhir_with: Any, request: pytest.FixtureRequest) -> Fhir:
     observe(fhir, "two", "Patient/ada", "9999-9", effectiveDateTime="2021-05-05")
     observe(fhir, "three", "Patient/bob", "1234-5", performer=[{"reference": "Practitioner/martin"}])
     observe(fhir, "group", "Group/g", "1234-5")
-    audit(fhir, "read", "Observation/one", "Practitioner/durand")
+    originate(fhir, "read", "Observation/one", "Practitioner/durand")
     return fhir
 
 
@@ -62,13 +60,13 @@ def ward(fhir_with: Any, request: pytest.FixtureRequest) -> Fhir:
         ("Patient?_has:Observation:patient:code=1234-5&gender=male", {"bob"}),
         ("Patient?_has:Observation:patient:status=final&_has:Observation:performer:status=final", set()),
         # nested, as on the page
-        ("Patient?_has:Observation:patient:_has:AuditEvent:entity:agent=durand", {"ada"}),
-        ("Patient?_has:Observation:patient:_has:AuditEvent:entity:agent=Practitioner/martin", set()),
+        ("Patient?_has:Observation:patient:_has:Provenance:target:agent=durand", {"ada"}),
+        ("Patient?_has:Observation:patient:_has:Provenance:target:agent=Practitioner/martin", set()),
         ("Patient?_has:Group:member:_id=g", {"ada"}),
         # chains on its side
         ("Patient?_has:Observation:patient:performer.name=martin", {"bob"}),
         ("Patient?_has:Observation:patient:performer:Practitioner.name=durand", set()),
-        ("Patient?_has:Observation:patient:_has:AuditEvent:entity:agent:Practitioner.name=durand", {"ada"}),
+        ("Patient?_has:Observation:patient:_has:Provenance:target:agent:Practitioner.name=durand", {"ada"}),
         # and on ours
         ("Observation?patient._has:Observation:patient:code=9999-9", {"one", "two"}),
         ("Observation?subject:Patient._has:Group:member:_id=g", {"one", "two"}),
@@ -77,7 +75,7 @@ def ward(fhir_with: Any, request: pytest.FixtureRequest) -> Fhir:
         ("Organization?_has:Patient:organization:_has:Observation:patient:code=1234-5", {"luc"}),
         ("Group?_has:Observation:subject:code=1234-5", {"g"}),
         ("?_type=Patient,Group&_has:Observation:subject:code=1234-5", {"ada", "bob", "g"}),
-        ("?_type=Patient,Group&_has:Observation:subject:_has:AuditEvent:entity:agent=durand", {"ada"}),
+        ("?_type=Patient,Group&_has:Observation:subject:_has:Provenance:target:agent=durand", {"ada"}),
     ],
 )
 def test_has_finds_what_is_referred_to(ward: Fhir, query: str, expected: set[str]) -> None:
@@ -119,10 +117,10 @@ def test_conditional_writes_take_has(ward: Fhir) -> None:
 
 
 def test_what_was_deleted_is_no_reason(ward: Fhir) -> None:
-    ward.delete("AuditEvent/read")
+    ward.delete("Provenance/read")
     ward.delete("Observation/two")
     assert ward.get("Patient?_has:Observation:patient:code=9999-9").ids == []
-    assert ward.get("Patient?_has:Observation:patient:_has:AuditEvent:entity:agent=durand").ids == []
+    assert ward.get("Patient?_has:Observation:patient:_has:Provenance:target:agent=durand").ids == []
 
 
 def test_rare_matches_are_found_from_the_other_side_within_the_budget(fhir_with: Any) -> None:
