@@ -6,8 +6,20 @@ import pytest
 
 from fhir_server.storage.embedded import EmbeddedMongod
 from tests.rest.conftest import make_composition, smart, smart_with
+from tests.rest.federating import federation, make_federation
+from tests.rest.signing_in import clock, make_site, site
 
-__all__ = ["make_composition", "mongod", "smart", "smart_with"]
+__all__ = [
+    "clock",
+    "federation",
+    "make_composition",
+    "make_federation",
+    "make_site",
+    "mongod",
+    "site",
+    "smart",
+    "smart_with",
+]
 
 
 @pytest.fixture(scope="session")

@@ -102,3 +102,22 @@ def test_a_server_is_never_open_to_others(host: str) -> None:
     with pytest.raises(SettingsError, match="FHIR_SERVER_AUTH=open"):
         Settings.from_environment({"FHIR_SERVER_AUTH": "open", "FHIR_SERVER_HOST": host})
     assert Settings.from_environment({"FHIR_SERVER_HOST": host}).auth == "smart"
+
+
+@pytest.mark.parametrize("provider", ["PSC", "FRANCECONNECT"])
+def test_an_identity_provider_is_set_up_whole_and_over_https(provider: str) -> None:
+    start = f"FHIR_SERVER_{provider}"
+    environ = {f"{start}_ISSUER": "http://provider.example"}
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_environment(environ)
+    assert caught.value.problems == (
+        f"{start}_CLIENT_ID is needed with {start}_ISSUER.",
+        f"{start}_CLIENT_SECRET_FILE is needed with {start}_ISSUER.",
+        f"{start}_ISSUER must be an https address.",
+    )
+    whole = {f"{start}_CLIENT_ID": "us", f"{start}_CLIENT_SECRET_FILE": "/run/secrets/it"}
+    Settings.from_environment({**whole, f"{start}_ISSUER": "https://provider.example/realm"})
+    local = {**whole, f"{start}_ISSUER": "http://127.0.0.1:9/realm"}
+    with pytest.raises(SettingsError, match="https"):
+        Settings.from_environment(local)
+    Settings.from_environment({**local, "FHIR_SERVER_FETCH_LOOPBACK": "true"})
