@@ -4,19 +4,22 @@ Nothing is connected before the first request of a process needs it, so that wor
 """
 
 import hashlib
+import hmac
 import os
 import re
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable
 from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from flask import Flask
+from argon2 import PasswordHasher
+from flask import Blueprint, Flask
 
 from fhir_server.access.caller import LOCAL_CALLER, Caller
 from fhir_server.access.policy import Policy
+from fhir_server.accounts.accounts import Accounts, build_accounts
 from fhir_server.audit.frames import Occasion
 from fhir_server.audit.trail import Origin as TrailOrigin
 from fhir_server.audit.trail import Trail
@@ -41,8 +44,11 @@ from fhir_server.settings import Settings, SettingsError
 from fhir_server.smart.bearer import BearerTokens
 from fhir_server.smart.blueprint import smart_blueprint
 from fhir_server.smart.edge import Edge
+from fhir_server.smart.endings import end_account, end_grant
+from fhir_server.smart.login.account_pages import App, Apps
+from fhir_server.smart.login.blueprint import SignedIn, login_blueprint
 from fhir_server.smart.parts import Parts, build_parts
-from fhir_server.smart.people import People, Session
+from fhir_server.smart.people import People
 from fhir_server.storage.mongo import MongoStore
 
 _KEY_BYTES = 32
@@ -56,9 +62,17 @@ _NO_DATABASE = (
 class Composition:
     """The parts of one server in one process, made at their first use and shared by its threads."""
 
-    def __init__(self, settings: Settings, people: People | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        people: People | None = None,
+        clock: Callable[[], datetime] = current_time,
+        hasher: PasswordHasher | None = None,
+    ) -> None:
         self.settings = settings
-        self._people = people or _Nobody()
+        self._people: People = people or SignedIn(settings, self.accounts)
+        self._clock = clock
+        self._hasher = hasher
         self.log = Log(settings.log_level, settings.log_format)
         self._rules = WriteRules(
             update_as_create=settings.update_as_create,
@@ -71,6 +85,7 @@ class Composition:
         self._store: MongoStore | None = None
         self._registry: ParameterRegistry | None = None
         self._smart: Parts | None = None
+        self._accounts: Accounts | None = None
 
     def store(self) -> MongoStore:
         """Return the database, prepared for this version of the server.
@@ -117,15 +132,33 @@ class Composition:
         """Return the parts of the authorization server; nothing is connected by that."""
         if self._smart is None:
             self._smart = build_parts(
-                self.settings, lambda: self.store().records, self._people, current_time, random_bytes
+                self.settings, lambda: self.store().records, self._people, self._clock, random_bytes
             )
         return self._smart
+
+    def accounts(self) -> Accounts:
+        """Return the accounts of people, with the key that all workers share."""
+        store = self.store()
+        if self._accounts is None:
+            key = read_or_make_accounts_key(self.settings)
+            ground = self.smart().ground
+            self._accounts = build_accounts(
+                self.settings,
+                store,
+                store.records,
+                key,
+                lambda account: end_account(ground, account),
+                self._clock,
+                random_bytes,
+                self._hasher,
+            )
+        return self._accounts
 
     def close(self) -> None:
         """Release the connections."""
         if self._store is not None:
             self._store.close()
-            self._store = self._registry = None
+            self._store = self._registry = self._accounts = None
 
     def _origin(
         self, caller: Caller, request_id: str, base_url: str, address: str, now: datetime
@@ -149,17 +182,6 @@ class Composition:
         return store
 
 
-class _Nobody:
-    """A server without accounts: nobody is ever logged in."""
-
-    def current_session(self, environ: Mapping[str, Any]) -> Session | None:
-        """Return None."""
-        return None
-
-    def find_account(self, account: str, practitioner_role: str | None) -> None:
-        """Return None."""
-
-
 def create_app(settings: Settings) -> Flask:
     """Return the server's WSGI application."""
     return build_app(Composition(settings))
@@ -177,6 +199,7 @@ def build_app(composition: Composition, authenticate: Authenticate | None = None
     app.register_blueprint(health_blueprint(ReadinessCheck(composition.store)))
     if composition.settings.auth == "smart":
         app.register_blueprint(smart_blueprint(composition.smart(), build_edge(composition)))
+        app.register_blueprint(build_login(composition))
     install_problem_details(app, log)
     gateway = FhirGateway(
         composition.settings,
@@ -194,6 +217,27 @@ def choose_authentication(composition: Composition) -> Authenticate:
     if composition.settings.auth == "open":
         return authenticate_nobody
     return BearerTokens(composition.smart().tokens).authenticate
+
+
+def build_login(composition: Composition) -> Blueprint:
+    """Return the pages on which people sign in and look after their accounts."""
+    smart = composition.smart()
+
+    def apps_of(account: str) -> list[App]:
+        consents = smart.consents.of_account(account)
+        named = [(consent, smart.clients.find(consent.client)) for consent in consents]
+        return [App(consent.id, client.name, consent.created) for consent, client in named if client is not None]
+
+    def report(provider: str, reason: str) -> None:
+        composition.log.event("warning", "sign-in", provider=provider, reason=reason)
+
+    return login_blueprint(
+        composition.settings,
+        composition.accounts,
+        lambda language: composition.open_local_context("sign-in", language),
+        Apps(apps_of, lambda consent: end_grant(smart.ground, consent)),
+        report,
+    )
 
 
 def build_edge(composition: Composition) -> Edge:
@@ -220,6 +264,15 @@ def read_or_make_key(settings: Settings) -> bytes:
     if path is None:
         path = settings.data_directory / "page-links.key"
         make_once(path, lambda: os.urandom(_KEY_BYTES))
+    return _checked(path, path.read_bytes())
+
+
+def read_or_make_accounts_key(settings: Settings) -> bytes:
+    """Return the key of the secrets in accounts: derived from the key file that is set, else made once beside it."""
+    if settings.secret_key_file is not None:
+        return hmac.digest(read_or_make_key(settings), b"accounts", "sha256")
+    path = settings.data_directory / "accounts.key"
+    make_once(path, lambda: os.urandom(_KEY_BYTES))
     return _checked(path, path.read_bytes())
 
 

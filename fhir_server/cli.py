@@ -238,6 +238,96 @@ def rotate_keys(data: Path | None) -> None:
     rotate(_settings(data_directory=data))
 
 
+@main.group()
+def account() -> None:
+    """Make and look after the accounts of people.
+
+    NAME is a login name or the id that `account list` shows. A password is asked for, or read from standard input;
+    it is never an argument.
+    """
+
+
+@account.command("add")
+@click.argument("login")
+@click.option("--patient", metavar="ID", help="The account of this Patient.")
+@click.option("--practitioner", metavar="ID", help="The account of this Practitioner; needs --profession.")
+@click.option("--operator", is_flag=True, help="The account of somebody who runs the service; opens no record.")
+@click.option("--name", help="Name to show.  [default: the person's]")
+@click.option("--profession", metavar="CODE", help="Of TRE_G15-ProfessionSante: 10 doctor, 21 pharmacist, 60 nurse …")
+@click.option("--specialty", metavar="CODE", default="", help="Of TRE_R38: SM54 general medicine …")
+@click.option("--sector", metavar="CODE", default="", help="Of TRE_R02-SecteurActivite: SA07 private practice …")
+@click.option("--organization", metavar="ID", help="The Organization in which the practitioner works.")
+@click.option("--regulation", is_flag=True, help="The practitioner regulates a SAMU's calls (centre 15).")
+@click.option("--role", "roles", multiple=True, type=click.Choice(["auditor"]), help="A further right.")
+@click.option("--totp", is_flag=True, help="Set up a one-time password and print its uri, once.")
+@_DATA
+def account_add(data: Path | None, **given: Any) -> None:
+    """Add an account that signs in as LOGIN.
+
+    \b
+    fhir-server account add dominique --patient p-279035121518989
+    fhir-server account add dr.martin --practitioner 42 --profession 10 --organization 7
+    fhir-server account add admin --operator --totp
+    """
+    from fhir_server.commands.account import NewAccount, add
+
+    add(_settings(data_directory=data), NewAccount(**given))
+
+
+@account.command("list")
+@_DATA
+def account_list(data: Path | None) -> None:
+    """List the accounts."""
+    from rich.console import Console
+
+    from fhir_server.commands.account import show
+
+    show(_settings(data_directory=data), Console())
+
+
+@account.command("lock")
+@click.argument("name")
+@_DATA
+def account_lock(name: str, data: Path | None) -> None:
+    """Lock an account: nobody signs in with it, and its sessions and tokens end at once."""
+    from fhir_server.commands.account import lock
+
+    lock(_settings(data_directory=data), name)
+
+
+@account.command("unlock")
+@click.argument("name")
+@_DATA
+def account_unlock(name: str, data: Path | None) -> None:
+    """Open a locked account again."""
+    from fhir_server.commands.account import unlock
+
+    unlock(_settings(data_directory=data), name)
+
+
+@account.command("remove")
+@click.argument("name")
+@_DATA
+def account_remove(name: str, data: Path | None) -> None:
+    """Remove an account for good; the person's record stays."""
+    from fhir_server.commands.account import remove
+
+    remove(_settings(data_directory=data), name)
+
+
+@account.command("reset")
+@click.argument("name")
+@click.option("--password", is_flag=True, help="Set another password.")
+@click.option("--second-factor", is_flag=True, help="Forget authenticator app, security keys and recovery codes.")
+@click.option("--totp", is_flag=True, help="Set up a one-time password anew and print its uri, once.")
+@_DATA
+def account_reset(name: str, password: bool, second_factor: bool, totp: bool, data: Path | None) -> None:
+    """Give an account another password, or take its second factors away; its sessions and tokens end."""
+    from fhir_server.commands.account import reset
+
+    reset(_settings(data_directory=data), name, password=password, second_factor=second_factor, totp=totp)
+
+
 def _settings(**given: Any) -> Settings:
     """Return the settings; raises ``CommandFailed`` with all that is wrong with them."""
     try:

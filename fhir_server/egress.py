@@ -10,7 +10,7 @@ import ipaddress
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -33,6 +33,15 @@ def resolve(host: str, port: int) -> list[str]:
 
 
 @dataclass(frozen=True, slots=True)
+class Answer:
+    """What a server has answered, whatever its status."""
+
+    status: int
+    content_type: str
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Fetcher:
     """Fetches small public documents. ``loopback`` lets it also go to this machine, by http: for tests alone."""
 
@@ -43,11 +52,18 @@ class Fetcher:
 
     def get(self, url: str, accept: str = "application/json") -> bytes:
         """Return the body behind an https address; raises ``FetchRefused``."""
+        answer = self.send("GET", url, {"Accept": accept})
+        if answer.status != 200:
+            raise FetchRefused(f"the server named answers with status {answer.status}")
+        return answer.body
+
+    def send(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None = None) -> Answer:
+        """Return the answer to one request, of any status; raises ``FetchRefused`` when there is none to be had."""
         parts = self._parts(url)
         address = self._address(parts)
         try:
             with self._connected(parts, address) as connection:
-                return self._body(connection, parts, accept)
+                return self._answer(connection, parts, method, headers, body)
         except (OSError, http.client.HTTPException, ValueError) as error:
             raise FetchRefused(f"the server named cannot be read ({type(error).__name__})") from None
 
@@ -90,7 +106,7 @@ class Fetcher:
             raise FetchRefused("the host is not on the public internet")
 
     @contextmanager
-    def _connected(self, parts: SplitResult, address: str) -> Iterator[http.client.HTTPConnection]:
+    def _connected(self, parts: SplitResult, address: str) -> Iterator["_Pinned"]:
         connection = _Pinned(parts, address, self.seconds)
         connection.connect()
         # Timeouts of a socket are for one wait; this one is for all of them together.
@@ -100,20 +116,28 @@ class Fetcher:
         try:
             connection.secure()
             yield connection
+            # What was cut off looks like one that has ended: no more headers, no more body.
+            if connection.aborted:
+                raise FetchRefused("the server named is too slow")
         finally:
             watch.cancel()
             connection.close()
 
-    def _body(self, connection: http.client.HTTPConnection, parts: SplitResult, accept: str) -> bytes:
+    def _answer(
+        self,
+        connection: http.client.HTTPConnection,
+        parts: SplitResult,
+        method: str,
+        headers: Mapping[str, str],
+        body: bytes | None,
+    ) -> Answer:
         target = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
-        connection.request("GET", target, headers={"Accept": accept, "Accept-Encoding": "identity"})
+        connection.request(method, target, body, {**headers, "Accept-Encoding": "identity"})
         response = connection.getresponse()
-        if response.status != 200:
-            raise FetchRefused(f"the server named answers with status {response.status}")
-        body = response.read(self.most_bytes + 1)
-        if len(body) > self.most_bytes:
+        content = response.read(self.most_bytes + 1)
+        if len(content) > self.most_bytes:
             raise FetchRefused("the document is too large")
-        return body
+        return Answer(response.status, response.getheader("Content-Type", ""), content)
 
 
 class _Pinned(http.client.HTTPConnection):
@@ -123,6 +147,7 @@ class _Pinned(http.client.HTTPConnection):
         super().__init__(parts.hostname or "", _port(parts), timeout=seconds)
         self._address = address
         self._tls = parts.scheme == "https"
+        self.aborted = False
 
     def connect(self) -> None:
         """Connect to the pinned address."""
@@ -137,6 +162,7 @@ class _Pinned(http.client.HTTPConnection):
 
     def abort(self) -> None:
         """Break the connection off, wherever it is."""
+        self.aborted = True
         try:
             self.sock.shutdown(socket.SHUT_RDWR)
         except OSError:

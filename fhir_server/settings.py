@@ -24,6 +24,7 @@ Audit = Literal["auto", "on", "off"]
 LogFormat = Literal["json", "text"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 Language = Literal["en", "fr"]
+SecondFactor = Literal["required", "optional"]
 
 T = TypeVar("T")
 
@@ -246,9 +247,28 @@ class Settings:
         "", parse_optional_path, "JWK set that signs identity tokens; empty: made once in the data directory."
     )
     fetch_loopback: bool = setting(
-        "false", parse_bool, "For tests: fetch clients’ key sets from this machine too, over http."
+        "false", parse_bool, "For tests: go to identity providers and clients’ key sets on this machine too, over http."
     )
     brand_name: str = setting("fhir-server", str, "What the service is called before patients and in brand listings.")
+
+    second_factor: SecondFactor = setting(
+        "required", one_of(SecondFactor), "Whether a password opens an account only with a second factor."
+    )
+    professional_passwords: bool = setting(
+        "false", parse_bool, "Let professionals sign in with a password instead of Pro Santé Connect; for tests."
+    )
+    session_idle_timeout: float = setting("30m", parse_duration, "A sign-in ends when it is not used for so long.")
+    session_lifetime: float = setting("12h", parse_duration, "A sign-in ends after so long at the latest.")
+    psc_issuer: str = setting("", parse_url, "Issuer of Pro Santé Connect; empty: professionals cannot use it.")
+    psc_client_id: str = setting("", str, "Our client id at Pro Santé Connect.")
+    psc_client_secret_file: Path | None = setting(
+        "", parse_optional_path, "File with our client secret at Pro Santé Connect."
+    )
+    franceconnect_issuer: str = setting("", parse_url, "Issuer of FranceConnect v2; empty: patients cannot use it.")
+    franceconnect_client_id: str = setting("", str, "Our client id at FranceConnect.")
+    franceconnect_client_secret_file: Path | None = setting(
+        "", parse_optional_path, "File with our client secret at FranceConnect."
+    )
 
     log_level: LogLevel = setting("info", one_of(LogLevel), "`debug`, `info`, `warning` or `error`.")
     log_format: LogFormat = setting("json", one_of(LogFormat), "`json` (one object per line) or `text`.")
@@ -357,3 +377,19 @@ def _contradictions(values: Mapping[str, Any]) -> Iterator[str]:
         yield "FHIR_SERVER_DEFAULT_COUNT must not be more than FHIR_SERVER_MAX_COUNT."
     if {"max_attachment", "max_body"} <= values.keys() and values["max_attachment"] > values["max_body"]:
         yield "FHIR_SERVER_MAX_ATTACHMENT must not be more than FHIR_SERVER_MAX_BODY."
+    for provider in ("psc", "franceconnect"):
+        yield from _incomplete_provider(provider, values)
+
+
+def _incomplete_provider(provider: str, values: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what an identity provider that is named lacks, and what is wrong with its address."""
+    issuer, start = values.get(f"{provider}_issuer"), f"{PREFIX}{provider.upper()}"
+    if not issuer:
+        return
+    for name in ("client_id", "client_secret_file"):
+        if not values.get(f"{provider}_{name}"):
+            yield f"{start}_{name.upper()} is needed with {start}_ISSUER."
+    parts = urlsplit(issuer)
+    loopback = values.get("fetch_loopback") and _is_loopback(parts.hostname or "")
+    if parts.scheme != "https" and not loopback:
+        yield f"{start}_ISSUER must be an https address."

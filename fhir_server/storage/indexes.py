@@ -31,6 +31,11 @@ def _resources(name: str, keys: Keys, reason: str, only: str = "") -> Index:
     return Index("resources", name, keys, reason, options)
 
 
+def _unique_where(field: str) -> dict[str, Any]:
+    """Return the options of an index that has no value twice and leaves out documents without one."""
+    return {"unique": True, "partialFilterExpression": {field: {"$exists": True}}}
+
+
 INDEXES: tuple[Index, ...] = (
     _resources("token", (("t", 1), ("ds", 1), ("_id", 1)), "search by token, sorted by date or id"),
     _resources("reference", (("r", 1), ("ds", 1), ("_id", 1)), "search by reference, revincludes", "r"),
@@ -85,6 +90,20 @@ INDEXES: tuple[Index, ...] = (
     Index("smart_requests", "age", (("expires", 1),), "unanswered requests go", {"expireAfterSeconds": 0}),
     Index("smart_launches", "age", (("expires", 1),), "launches go when they expire", {"expireAfterSeconds": 0}),
     Index("smart_assertions", "age", (("expires", 1),), "what has expired replays nothing", {"expireAfterSeconds": 0}),
+    Index("accounts", "login", (("login", 1),), "who signs in; one account for each name", _unique_where("login")),
+    Index("accounts", "person", (("fhir_user", 1),), "a person's account, the only one", _unique_where("fhir_user")),
+    Index("accounts", "alias", (("aliases", 1),), "whom an identity provider means", _unique_where("aliases")),
+    Index(
+        "accounts",
+        "security_key",
+        (("security_keys.id", 1),),
+        "an authenticator belongs to one account",
+        _unique_where("security_keys.id"),
+    ),
+    Index("sessions", "account", (("account", 1),), "the sessions of an account: listed, and ended with it"),
+    Index("sessions", "age", (("expires", 1),), "gone when they are too old", {"expireAfterSeconds": 0}),
+    Index("throttles", "age", (("expires", 1),), "failures are forgotten in time", {"expireAfterSeconds": 0}),
+    Index("sign_ins", "age", (("expires", 1),), "nobody has come back from the provider", {"expireAfterSeconds": 0}),
     Index("guards", "age", (("at", 1),), "unused for a day, a guard protects nobody", {"expireAfterSeconds": _DAY}),
 )
 

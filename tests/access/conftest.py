@@ -8,8 +8,21 @@ from fhir_server.app import Composition
 from fhir_server.storage.embedded import EmbeddedMongod
 from tests.access.callers import World
 from tests.rest.conftest import composition, make_composition, smart, smart_with
+from tests.rest.federating import federation, make_federation
+from tests.rest.signing_in import clock, make_site, site
 
-__all__ = ["composition", "make_composition", "mongod", "smart", "smart_with"]
+__all__ = [
+    "clock",
+    "composition",
+    "federation",
+    "make_composition",
+    "make_federation",
+    "make_site",
+    "mongod",
+    "site",
+    "smart",
+    "smart_with",
+]
 
 
 @pytest.fixture(scope="session")

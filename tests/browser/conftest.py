@@ -8,8 +8,9 @@ from playwright.sync_api import Browser, BrowserContext, sync_playwright
 
 from fhir_server.storage.embedded import EmbeddedMongod
 from tests.rest.conftest import make_composition, smart, smart_with
+from tests.rest.signing_in import clock, make_site
 
-__all__ = ["make_composition", "mongod", "smart", "smart_with"]
+__all__ = ["clock", "make_composition", "make_site", "mongod", "smart", "smart_with"]
 
 _ARGUMENTS = [
     "--no-sandbox",

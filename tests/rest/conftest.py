@@ -13,9 +13,13 @@ from fhir_server.repository.stored_parameters import GENERATION
 from fhir_server.search.stored import NONE_STORED, use_stored_parameters
 from fhir_server.settings import Settings
 from fhir_server.storage.embedded import EmbeddedMongod
+from tests.rest.federating import federation, make_federation
 from tests.rest.fhir import Fhir
 from tests.rest.server import Server, running_server
+from tests.rest.signing_in import clock, make_site, site
 from tests.rest.smart import Smart
+
+__all__ = ["clock", "federation", "make_federation", "make_site", "site"]
 
 MakeClient = Callable[..., FlaskClient]
 

@@ -88,3 +88,36 @@ def test_the_process_environment_is_the_default(monkeypatch: pytest.MonkeyPatch)
 def test_another_process_gets_equal_settings(**given_values: object) -> None:
     settings = Settings.from_environment({}, **given_values)
     assert Settings.from_environment(settings.to_environment()) == settings
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "::1", "localhost"])
+def test_a_server_may_be_open_on_the_loopback(host: str) -> None:
+    assert Settings.from_environment({"FHIR_SERVER_AUTH": "open", "FHIR_SERVER_HOST": host}).auth == "open"
+
+
+@pytest.mark.parametrize(
+    "host", ["0.0.0.0", "::", "10.0.0.1", "example.org", "localhost.example.org", "127.0.0.1.nip.io"]
+)
+def test_a_server_is_never_open_to_others(host: str) -> None:
+    with pytest.raises(SettingsError, match="FHIR_SERVER_AUTH=open"):
+        Settings.from_environment({"FHIR_SERVER_AUTH": "open", "FHIR_SERVER_HOST": host})
+    assert Settings.from_environment({"FHIR_SERVER_HOST": host}).auth == "smart"
+
+
+@pytest.mark.parametrize("provider", ["PSC", "FRANCECONNECT"])
+def test_an_identity_provider_is_set_up_whole_and_over_https(provider: str) -> None:
+    start = f"FHIR_SERVER_{provider}"
+    environ = {f"{start}_ISSUER": "http://provider.example"}
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_environment(environ)
+    assert caught.value.problems == (
+        f"{start}_CLIENT_ID is needed with {start}_ISSUER.",
+        f"{start}_CLIENT_SECRET_FILE is needed with {start}_ISSUER.",
+        f"{start}_ISSUER must be an https address.",
+    )
+    whole = {f"{start}_CLIENT_ID": "us", f"{start}_CLIENT_SECRET_FILE": "/run/secrets/it"}
+    Settings.from_environment({**whole, f"{start}_ISSUER": "https://provider.example/realm"})
+    local = {**whole, f"{start}_ISSUER": "http://127.0.0.1:9/realm"}
+    with pytest.raises(SettingsError, match="https"):
+        Settings.from_environment(local)
+    Settings.from_environment({**local, "FHIR_SERVER_FETCH_LOOPBACK": "true"})

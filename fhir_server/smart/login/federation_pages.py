@@ -1,0 +1,92 @@
+"""To the identity provider and back: two addresses for each, and a page for those who are not let in."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from flask import Blueprint, Response, abort, make_response, redirect, request
+
+from fhir_server.accounts.account import Account
+from fhir_server.accounts.professions import parse_professional
+from fhir_server.accounts.sessions import Proofs
+from fhir_server.smart.login.browser import Browser, own_path
+from fhir_server.smart.login.federation.exchange import Exchange, Vouched
+from fhir_server.smart.login.federation.providers import ProviderUnavailable
+from fhir_server.smart.login.federation.tokens import Unverified
+from fhir_server.smart.login.pages import Desk
+from fhir_server.smart.login.sign_in_pages import SignInPages
+
+AMR = ("fed",)
+"""That another provider has authenticated them; how, only it knows."""
+
+Report = Callable[[str, str], None]
+"""Writes to the log why a provider's sign-in came to nothing: its name and a reason of ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class FederationPages:
+    """The handlers. ``open_exchanges`` returns the exchange with each provider that is set up."""
+
+    desk: Desk
+    sign_in: SignInPages
+    open_exchanges: Callable[[], Mapping[str, Exchange]]
+    report: Report
+
+    def install(self, blueprint: Blueprint) -> None:
+        """Add the routes."""
+        blueprint.add_url_rule("/federation/<provider>", "federation", self.begin)
+        blueprint.add_url_rule("/federation/<provider>/callback", "federation_callback", self.finish)
+
+    def begin(self, provider: str) -> Response:
+        """Send the browser to a provider."""
+        exchange = self._exchange(provider)
+        browser = self.desk.browser()
+        next = own_path(request.args.get("next", ""))
+        try:
+            url = exchange.begin(browser.visit, next, self.desk.accounts.clock(), fresh="fresh" in request.args)
+        except ProviderUnavailable as problem:
+            return self._refused(browser, provider, "unavailable", str(problem), 503)
+        return self.desk.protect(browser, make_response(redirect(url, 303)))
+
+    def finish(self, provider: str) -> Response:
+        """Verify what a provider has sent back, and sign the person in."""
+        exchange = self._exchange(provider)
+        browser = self.desk.browser()
+        try:
+            vouched = exchange.finish(request.args.to_dict(), browser.visit, self.desk.accounts.clock())
+        except ProviderUnavailable as problem:
+            return self._refused(browser, provider, "unavailable", str(problem), 503)
+        except Unverified as problem:
+            return self._refused(browser, provider, "refused-provider", str(problem), 403)
+        account = self._recognise(browser, provider, vouched)
+        if account is None:
+            kind = "patient" if provider == "franceconnect" else "professional"
+            return self._refused(browser, provider, f"refused-{kind}", "nobody known", 403)
+        return self._open(browser, account, vouched)
+
+    def _open(self, browser: Browser, account: Account, vouched: Vouched) -> Response:
+        accounts = self.desk.accounts
+        former = accounts.find_session(browser.session)
+        if former is not None:
+            accounts.sessions.end(former[0].id)
+        proofs = Proofs(vouched.auth_time, AMR, vouched.acr, agent=browser.agent)
+        return self.sign_in.go_on(browser, accounts.sign_in.federated(account, proofs), vouched.next)
+
+    def _recognise(self, browser: Browser, provider: str, vouched: Vouched) -> Account | None:
+        accounts = self.desk.accounts
+        if provider == "franceconnect":
+            return accounts.recognition.patient(vouched.subject, vouched.claims, accounts.clock())
+        professional = parse_professional(vouched.claims)
+        if professional is None:
+            return None
+        ctx = self.desk.open_context(browser.language)
+        return accounts.recognition.professional(ctx, vouched.subject, professional, accounts.clock())
+
+    def _exchange(self, provider: str) -> Exchange:
+        exchange = self.open_exchanges().get(provider)
+        if exchange is None:
+            abort(404)
+        return exchange
+
+    def _refused(self, browser: Browser, provider: str, reason: str, detail: str, status: int) -> Response:
+        self.report(provider, detail)
+        return self.desk.page(browser, "refused", status=status, reason=reason)

@@ -1,0 +1,124 @@
+"""From the login page to a token and back to nothing: accounts and the authorization server together."""
+
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import unquote
+
+import pytest
+from flask.testing import FlaskClient
+
+from fhir_server.accounts.account import Situation
+from tests.rest.signing_in import GUARD, Browser, Site
+from tests.rest.smart import BASE, App, Page, Smart
+
+SCOPE = "openid fhirUser launch/patient offline_access patient/*.rs"
+
+
+@pytest.fixture
+def secured(make_site: Callable[..., Site]) -> Site:
+    """A site at the address that the apps of these tests know."""
+    return make_site(base_url=BASE, professional_passwords=True)
+
+
+def to_smart(site: Site) -> Smart:
+    """Return the same server, seen by its apps."""
+    return Smart(site.composition, None, site.application)  # type: ignore[arg-type]
+
+
+def sign_in(site: Site, app: App, login: str, scope: str = SCOPE) -> tuple[Browser, FlaskClient, str]:
+    """Follow an app to the login page, sign in, and return the browser (twice) and the path it is led back to."""
+    browser, same = site.browser(), site.application.test_client()
+    asked = app.authorize(same, scope)
+    assert asked.status_code == 303, asked.text
+    led = same.get(asked.location)
+    assert led.location.startswith("/auth/login?next=%2Fauth%2Fauthorize%2F")
+    back = browser.sign_in(login, next=led.location.partition("next=")[2]).headers["Location"]
+    assert back == unquote(led.location.partition("next=")[2]) == asked.location
+    same.set_cookie("fhir-session", str(browser.cookie("fhir-session")))
+    return browser, same, back
+
+
+def token_of(app: App, same: FlaskClient, back: str, **form: Any) -> dict[str, Any]:
+    """Consent and return the token response."""
+    answer = Page.at(same, back).allow(**form)
+    code = answer.location.partition("code=")[2].partition("&")[0]
+    token = app.exchange(code)
+    assert token.status_code == 200, token.text
+    return dict(token.get_json())
+
+
+def read(site: Site, token: dict[str, Any], path: str) -> int:
+    """Return the status of a read with a token."""
+    headers = {"Authorization": f"Bearer {token['access_token']}"}
+    return int(site.application.test_client().get(f"/fhir/{path}", headers=headers).status_code)
+
+
+def test_an_account_that_is_locked_takes_its_tokens_with_it(secured: Site) -> None:
+    account = secured.add_patient("dominique")
+    app = to_smart(secured).app()
+    browser, same, back = sign_in(secured, app, "dominique")
+    token = token_of(app, same, back)
+    assert token["patient"] == "p1"
+    assert read(secured, token, "Patient/p1") == 200
+    assert app.client.name in browser.get("/auth/account").get_data(as_text=True)
+    secured.accounts.directory.lock(account.id)
+    assert read(secured, token, "Patient/p1") == 401
+    assert app.refresh(token["refresh_token"]).status_code == 400
+    secured.accounts.directory.unlock(account.id)
+    assert read(secured, token, "Patient/p1") == 401
+
+
+@pytest.mark.parametrize("end", ["remove", "remove_second_factors"])
+def test_whatever_ends_the_sessions_ends_the_tokens(secured: Site, end: str) -> None:
+    account = secured.add_patient("dominique")
+    app = to_smart(secured).app()
+    browser, same, back = sign_in(secured, app, "dominique")
+    token = token_of(app, same, back)
+    getattr(secured.accounts.directory, end)(account.id)
+    assert read(secured, token, "Patient/p1") == 401
+    assert not browser.is_signed_in
+
+
+def test_an_app_that_its_user_withdraws_loses_its_token(secured: Site) -> None:
+    secured.add_patient("dominique")
+    secured.add_patient("paul", "p2")
+    app = to_smart(secured).app()
+    browser, same, back = sign_in(secured, app, "dominique")
+    token = token_of(app, same, back)
+    page = browser.get("/auth/account").get_data(as_text=True)
+    consent = page.partition('name="app" value="')[2].partition('"')[0]
+    other = secured.browser()
+    other.sign_in("paul")
+    other.get("/auth/account")
+    assert other.post("/auth/account/app", {"app": consent}).status_code == 303
+    assert read(secured, token, "Patient/p1") == 200
+    assert browser.post("/auth/account/app", {"app": consent}).status_code == 303
+    assert read(secured, token, "Patient/p1") == 401
+    assert app.client.name not in browser.get("/auth/account").get_data(as_text=True)
+
+
+def test_a_mother_chooses_her_child_and_acts_as_its_representative(secured: Site) -> None:
+    secured.add_patient("dominique")
+    secured.put({"resourceType": "Patient", "id": "lea", "name": [{"given": ["Léa"]}], "birthDate": "2115-07-12"})
+    related = {"resourceType": "RelatedPerson", "id": "rp", "relationship": [GUARD]}
+    secured.put({**related, "patient": {"reference": "Patient/lea"}})
+    targets = ("Patient/p1", "RelatedPerson/rp")
+    links = [{"target": {"reference": reference}, "assurance": "level3"} for reference in targets]
+    secured.put({"resourceType": "Person", "id": "pe", "link": links})
+    app = to_smart(secured).app()
+    _, same, back = sign_in(secured, app, "dominique")
+    token = token_of(app, same, back, patient="lea")
+    assert token["patient"] == "lea"
+    secured.put({**related, "active": False, "patient": {"reference": "Patient/lea"}})
+    assert app.refresh(token["refresh_token"]).status_code == 400
+
+
+def test_a_doctor_acts_in_the_situation_of_the_login(secured: Site) -> None:
+    account = secured.add_doctor("martin", Situation("s", "10", organization_name="Cabinet"))
+    secured.add_patient("dominique")
+    app = to_smart(secured).app()
+    _, same, back = sign_in(secured, app, "martin", "openid fhirUser offline_access user/*.rs")
+    token = token_of(app, same, back)
+    assert read(secured, token, "Practitioner/martin") == 200
+    secured.accounts.directory.set_situations(account.id, [], "Martin")
+    assert app.refresh(token["refresh_token"]).status_code == 400
