@@ -90,7 +90,7 @@ class Fetcher:
             raise FetchRefused("the host is not on the public internet")
 
     @contextmanager
-    def _connected(self, parts: SplitResult, address: str) -> Iterator[http.client.HTTPConnection]:
+    def _connected(self, parts: SplitResult, address: str) -> Iterator["_Pinned"]:
         connection = _Pinned(parts, address, self.seconds)
         connection.connect()
         # Timeouts of a socket are for one wait; this one is for all of them together.
@@ -100,6 +100,9 @@ class Fetcher:
         try:
             connection.secure()
             yield connection
+            # What was cut off looks like one that has ended: no more headers, no more body.
+            if connection.aborted:
+                raise FetchRefused("the server named is too slow")
         finally:
             watch.cancel()
             connection.close()
@@ -123,6 +126,7 @@ class _Pinned(http.client.HTTPConnection):
         super().__init__(parts.hostname or "", _port(parts), timeout=seconds)
         self._address = address
         self._tls = parts.scheme == "https"
+        self.aborted = False
 
     def connect(self) -> None:
         """Connect to the pinned address."""
@@ -137,6 +141,7 @@ class _Pinned(http.client.HTTPConnection):
 
     def abort(self) -> None:
         """Break the connection off, wherever it is."""
+        self.aborted = True
         try:
             self.sock.shutdown(socket.SHUT_RDWR)
         except OSError:

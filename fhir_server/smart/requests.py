@@ -47,11 +47,6 @@ class SmartRequest(OAuth2Request):
         self.authority: Any = None
 
     @property
-    def args(self) -> MultiDict[str, str]:
-        """The query's parameters."""
-        return self.payload.data if self.method == "GET" else MultiDict()
-
-    @property
     def form(self) -> MultiDict[str, str]:
         """The form's parameters."""
         return self.payload.data if self.method == "POST" else MultiDict()

@@ -23,6 +23,8 @@ Use = Literal["access", "refresh"]
 
 ONLINE_HOURS = 12
 """A refresh token without ``offline_access`` lasts a working day, counted from the login."""
+BREAK_GLASS_SECONDS = 900
+"""An emergency access lasts a quarter of an hour, whatever else is set, and must be claimed again then."""
 _ENDED = "What the token stands for has ended."
 
 
@@ -36,6 +38,8 @@ class Lifetimes:
 
     def of_access(self, authority: Authority) -> float:
         """Return the seconds of an access token; shorter where more than one record may be read."""
+        if authority.claims.mode == "bris_de_glace":
+            return min(self.professional, self.access, BREAK_GLASS_SECONDS)
         alone = authority.account is None or authority.account.kind != "patient"
         return min(self.professional, self.access) if alone else self.access
 

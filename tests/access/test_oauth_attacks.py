@@ -15,6 +15,7 @@ import pytest
 from joserfc.jwk import OctKey
 
 from fhir_server.smart import endings
+from fhir_server.storage.store import StoreUnavailable
 from tests.rest.smart import (
     BASE,
     DOCTOR,
@@ -264,6 +265,11 @@ def test_a_request_that_lacks_a_safeguard_goes_back_with_an_error(smart: Smart, 
     assert (told["error"], told["state"], told["iss"]) == ("invalid_request", app.state, ISSUER)
 
 
+def test_a_request_without_end_is_refused(smart: Smart) -> None:
+    data = {**smart.app().parameters("patient/*.rs"), "x": "y" * 20_000}
+    assert smart.browser(MARIE).post("/auth/authorize", data=data).status_code == 400
+
+
 def test_request_objects_are_not_read(smart: Smart) -> None:
     for name in ("request", "request_uri"):
         answer = smart.app(f"app-{name}").authorize(
@@ -279,6 +285,10 @@ def test_tokens_never_come_from_the_authorization_endpoint(smart: Smart, respons
     answer = smart.app().authorize(smart.browser(MARIE), "openid patient/*.rs", response_type=response_type)
     assert answer.status_code in (302, 400)
     assert "token=" not in (answer.location or "")
+    nowhere = smart.app("other").authorize(
+        smart.browser(MARIE), "openid", response_type=response_type, redirect_uri=None
+    )
+    assert nowhere.status_code == 400
 
 
 @pytest.mark.parametrize(
@@ -593,6 +603,19 @@ def test_a_code_is_bound_to_client_address_and_verifier(smart: Smart) -> None:
     code = app.code(smart.browser(MARIE), "patient/*.rs")
     refused(other.exchange(code, code_verifier=app.verifier), "invalid_grant")
     assert app.exchange(code).status_code == 200
+
+
+def test_what_a_consent_gave_ends_with_it(smart: Smart) -> None:
+    app, ground = smart.app(), smart.composition.smart().ground
+    code = app.code(smart.browser(MARIE), "patient/*.rs offline_access")
+    records = smart.composition.store().records
+    records.change_many("smart_grants", {}, [{"$set": {"ended": "$$NOW"}}])
+    refused(app.exchange(code), "invalid_grant")
+    token = app.run(MARIE, "patient/*.rs offline_access")
+    records.change_many("smart_grants", {}, [{"$set": {"ended": "$$NOW"}}])
+    refused(app.refresh(token["refresh_token"]), "invalid_grant")
+    assert smart.composition.smart().consents.of_account("marie") == []
+    endings.end_grant(ground, "unknown")
 
 
 def test_a_code_is_good_for_a_minute(smart: Smart) -> None:
@@ -954,6 +977,18 @@ def test_credentials_in_the_query_of_the_token_endpoint_are_not_read(smart: Smar
     assert smart.client.get("/auth/token", query_string=query).status_code == 405
     refused(app.token(grant_type="password", username="marie", password="x"), "unsupported_grant_type")
     refused(app.token(grant_type=""), "unsupported_grant_type")
+
+
+def test_a_database_that_is_away_is_said_to_be(smart: Smart, monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(*_: Any, **__: Any) -> Any:
+        raise StoreUnavailable("away")
+
+    app = smart.app()
+    monkeypatch.setattr(smart.composition.store().records, "find", away)
+    answer = app.exchange("x")
+    assert (answer.status_code, answer.get_json()) == (503, {"error": "temporarily_unavailable"})
+    assert answer.headers["Retry-After"]
+    assert smart.fhir("Patient", "token").status_code == 503
 
 
 def test_nothing_secret_is_stored_or_logged(smart: Smart, capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,16 +5,19 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from tests.rest.server import Server
+from tests.rest.server import running_server
+from tests.rest.test_server import run
 
 BASE = "http://127.0.0.1:8000"
 
 
-def requests_of(readme: str) -> list[list[str]]:
-    """Return the words of each curl line, the shell's variables put in."""
-    block = readme.partition("curl -s ")[0].rpartition("```sh\n")[2]
-    assert block.startswith("F=")
-    variables = dict(word.split("=", 1) for word in shlex.split(block))
+def requests_of(readme: str, data: Path) -> list[list[str]]:
+    """Return the words of each curl line, the shell's variables and the token put in."""
+    block = readme.partition("curl -s ")[0].rpartition("\nF=")[2]
+    variables = dict(word.split("=", 1) for word in shlex.split(f"F={block}"))
+    command = variables["A"].partition("$(fhir-server ")[2].removesuffix(")")
+    token = run(*command.split(), "--data", data).stdout.strip()
+    variables["A"] = f"Authorization: Bearer {token}"
     lines = [line for line in readme.splitlines() if line.startswith("curl -s ")]
     for name, value in variables.items():
         lines = [line.replace(f"${name}", value) for line in lines]
@@ -43,11 +46,13 @@ def send(words: list[str], address: str) -> tuple[int, bytes]:
         return error.code, error.read()
 
 
-def test_the_ten_requests_of_the_readme_work_as_pasted(server: Server) -> None:
+def test_the_ten_requests_of_the_readme_work_as_pasted(tmp_path: Path) -> None:
     readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    requests = requests_of(readme)
-    assert len(requests) == 10
-    *good, wrong = [send(words, server.address) for words in requests]
+    with running_server(tmp_path, "--demo", FHIR_SERVER_AUTH="smart") as server:
+        requests = requests_of(readme, tmp_path)
+        assert len(requests) == 10
+        assert send(requests[0][2:], server.address)[0] == 401, "without the token"
+        *good, wrong = [send(words, server.address) for words in requests]
     assert [status // 100 for status, _ in good] == [2] * 9
     for _, content in good[:4]:
         assert b"279035121518989" in content

@@ -103,6 +103,16 @@ def test_a_professional_states_what_for_and_the_login_says_who(smart: Smart) -> 
     assert refused.get_json()["error"] == "invalid_request"
 
 
+def test_an_emergency_lasts_a_quarter_of_an_hour_whatever_is_set(smart_with: Callable[..., Smart]) -> None:
+    backend = smart_with(professional_token_lifetime=7_200.0, access_token_lifetime=7_200.0).backend()
+    assert backend.ask().get_json()["expires_in"] == 7_200
+    glass = backend.ask(purpose_of_use="bris_de_glace", reason="found unconscious").get_json()
+    assert glass["expires_in"] == 900
+    token = backend.smart.composition.smart().tokens.find(glass["access_token"])
+    assert token is not None
+    assert round((token.expires - token.issued).total_seconds()) == 900
+
+
 def test_a_regulating_doctor_may_state_it(smart: Smart) -> None:
     regulating = Account("samu", "professional", "Practitioner/samu", "Dr. S", (), Professional(regulation=True))
     app = smart.app()

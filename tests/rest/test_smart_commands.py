@@ -5,10 +5,12 @@ import re
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
-from fhir_server.commands.client import NewClient, build_client
+from fhir_server.commands.client import NewClient, build_client, rotate, show
 from fhir_server.commands.terminal import CommandFailed
 from fhir_server.commands.token import COMMAND_CLIENT, WantedToken, issue_token
+from fhir_server.commands.token import rotate as rotate_signing_keys
 from fhir_server.smart.ground import digest
 from tests.rest.server import Server, running_server
 from tests.rest.smart import DOCTOR, MARIE, REDIRECT, App, Backend, Smart, new_key
@@ -117,6 +119,41 @@ def test_a_token_for_nobody_is_refused(smart: Smart, wanted: WantedToken) -> Non
     smart.backend()
     with pytest.raises(CommandFailed):
         issue_token(smart.composition, wanted)
+
+
+def test_what_proves_a_client_can_be_renewed_as_far_as_there_is_any(smart: Smart, tmp_path: Path) -> None:
+    key = new_key("ES384")
+    jwks = tmp_path / "jwks.json"
+    jwks.write_text(json.dumps({"keys": [key.as_dict(private=False)]}))
+    smart.app(registered_itself=True)
+    confidential, backend = smart.app("confidential", secret="s"), smart.backend()
+    settings = smart.composition.settings
+    for id, path in (("app", None), ("app", jwks), ("backend", None)):
+        with pytest.raises(CommandFailed):
+            rotate(settings, id, path, "")
+    old = backend.key
+    rotate(settings, "backend", jwks, "")
+    assert backend.ask().get_json()["error"] == "invalid_client"
+    assert Backend(smart, backend.client, key).ask().status_code == 200
+    assert old.kid != key.kid
+    rotate(settings, "confidential", None, "https://app.example/jwks")
+    changed = smart.composition.smart().clients.find("confidential")
+    assert changed is not None
+    assert (changed.auth_method, changed.secret, changed.jwks_uri) == (
+        "private_key_jwt",
+        "",
+        "https://app.example/jwks",
+    )
+    assert confidential.exchange("x").get_json()["error"] == "invalid_client"
+    console = Console(width=200, record=True)
+    show(settings, console)
+    assert "The app app *" in console.export_text()
+
+
+def test_keys_that_cannot_be_read_are_not_renewed(smart: Smart) -> None:
+    (smart.composition.settings.data_directory / "signing-keys.json").write_text("{}")
+    with pytest.raises(CommandFailed, match="signing-keys"):
+        rotate_signing_keys(smart.composition.settings)
 
 
 def test_a_client_is_made_as_told(smart: Smart, tmp_path: Path) -> None:

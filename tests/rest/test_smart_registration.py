@@ -124,6 +124,12 @@ def test_what_would_mislead_is_refused(open_door: Smart, changed: dict[str, Any]
         assert register(open_door, 400, **changed)["error"].startswith(error)
 
 
+def test_a_key_that_may_not_sign_is_no_key(open_door: Smart) -> None:
+    weak = {"keys": [new_key("ES256").as_dict(private=False)]}
+    made = register(open_door, 400, token_endpoint_auth_method="private_key_jwt", jwks=weak)
+    assert "no key for RS384 or ES384" in made["error_description"]
+
+
 @pytest.mark.parametrize("body", [b"", b"[]", b"{}", b"x", b"null", b'"a"', b"[" * 50_000])
 def test_what_is_no_registration_is_refused(open_door: Smart, body: bytes) -> None:
     answer = open_door.client.post("/auth/register", data=body, content_type="application/json")

@@ -88,3 +88,17 @@ def test_the_process_environment_is_the_default(monkeypatch: pytest.MonkeyPatch)
 def test_another_process_gets_equal_settings(**given_values: object) -> None:
     settings = Settings.from_environment({}, **given_values)
     assert Settings.from_environment(settings.to_environment()) == settings
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "::1", "localhost"])
+def test_a_server_may_be_open_on_the_loopback(host: str) -> None:
+    assert Settings.from_environment({"FHIR_SERVER_AUTH": "open", "FHIR_SERVER_HOST": host}).auth == "open"
+
+
+@pytest.mark.parametrize(
+    "host", ["0.0.0.0", "::", "10.0.0.1", "example.org", "localhost.example.org", "127.0.0.1.nip.io"]
+)
+def test_a_server_is_never_open_to_others(host: str) -> None:
+    with pytest.raises(SettingsError, match="FHIR_SERVER_AUTH=open"):
+        Settings.from_environment({"FHIR_SERVER_AUTH": "open", "FHIR_SERVER_HOST": host})
+    assert Settings.from_environment({"FHIR_SERVER_HOST": host}).auth == "smart"
