@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from scripts import count_searches
-from tests.rest.server import running_server
+from tests.rest.server import Server, running_server
 from tests.rest.test_server import run
 
 BASE = "http://127.0.0.1:8000"
