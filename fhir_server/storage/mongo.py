@@ -32,7 +32,7 @@ class MongoStore:
     """One database of one deployment; made cheaply, connected at the first use in each process.
 
     ``large_body``: bodies of more bytes go to GridFS. ``read_milliseconds``: longest time of one read on a request's
-    path. ``commit_seconds``: how long a commit may be tried. ``driver_reads`` keeps reads off the direct socket;
+    path. ``commit_seconds``: how long a commit may be tried. ``driver_only`` keeps off the direct socket;
     ``audit_spool`` is where events wait for the database, as in ``AuditLog``;
     ``listener`` is told the name of every command sent (its own housekeeping excepted).
     """
@@ -45,11 +45,11 @@ class MongoStore:
         large_body: int = 1_000_000,
         read_milliseconds: int = 30_000,
         commit_seconds: float = 20.0,
-        driver_reads: bool = False,
+        driver_only: bool = False,
         audit_spool: Path | None = None,
         listener: Callable[[str], None] | None = None,
     ) -> None:
-        self.connection = Connection(uri, database, driver_reads=driver_reads, listener=listener)
+        self.connection = Connection(uri, database, driver_only=driver_only, listener=listener)
         self.records = Records(self.connection)
         self.index_writer = IndexWriter(self.connection)
         self.audit_log = AuditLog(self.connection, audit_spool)
