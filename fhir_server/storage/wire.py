@@ -10,7 +10,7 @@ import os
 import socket
 import struct
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import bson
@@ -25,6 +25,7 @@ _HEADER = struct.Struct("<iiiiIb")
 _OP_MSG = 2013
 _PREAMBLE = _HEADER.size
 _REPLY_LIMIT = 64 * 1024 * 1024
+_TOGETHER = 64 * 1024
 _HELLO: dict[str, Any] = {
     "hello": 1,
     "client": {
@@ -32,6 +33,7 @@ _HELLO: dict[str, Any] = {
         "driver": {"name": APPLICATION, "version": "1"},
         "os": {"type": os.uname().sysname},
     },
+    "$db": "admin",
 }
 
 
@@ -58,31 +60,32 @@ class Wire:
         What is ``repeatable`` is sent once more if the connection had been lost while it was idle.
         Raises pymongo's ``AutoReconnect`` when the database is not there.
         """
-        messages = []
-        for command in commands:
-            if self._listener is not None:
+        complete = [command if "$db" in command else {**command, "$db": self._database} for command in commands]
+        if self._listener is not None:
+            for command in commands:
                 self._listener(next(iter(command)))
-            messages.append(to_message(command if "$db" in command else {**command, "$db": self._database}))
-        return self._exchange(b"".join(messages), len(messages), repeatable=repeatable)
+        return self._exchange(complete, repeatable=repeatable)
 
     def close(self) -> None:
         """Close the idle connections."""
         while self._idle:
             self._idle.pop().close()
 
-    def _exchange(self, data: bytes, count: int, *, repeatable: bool) -> list[dict[str, Any]]:
+    def _exchange(self, commands: Sequence[dict[str, Any]], *, repeatable: bool) -> list[dict[str, Any]]:
         connection, fresh = self._take()
         try:
-            replies = _talk(connection, data, count)
+            replies = _talk(connection, commands)
         except BlockingIOError as error:
             connection.close()
             raise AutoReconnect("the embedded database does not answer") from error
         except OSError as error:
             connection.close()
-            if fresh or not repeatable:
+            if fresh:
                 raise AutoReconnect("the embedded database went away") from error
-            self.close()
-            return self._exchange(data, count, repeatable=True)
+            self.close()  # what was idle beside it is no better
+            if not repeatable:
+                raise AutoReconnect("the embedded database went away") from error
+            return self._exchange(commands, repeatable=True)
         except BaseException:
             connection.close()
             raise
@@ -107,7 +110,7 @@ class Wire:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, period)
         try:
             connection.connect(self._path)
-            _talk(connection, to_message(_HELLO | {"$db": "admin"}), 1)
+            _talk(connection, (_HELLO,))
         except OSError as error:
             connection.close()
             raise AutoReconnect("the embedded database cannot be reached") from error
@@ -156,16 +159,29 @@ def check_reply(reply: dict[str, Any]) -> None:
         raise OperationFailure(reply.get("errmsg", "no reason given"), reply.get("code"), reply)
 
 
-def _talk(connection: socket.socket, data: bytes, count: int) -> list[dict[str, Any]]:
-    connection.sendall(data)
+def _talk(connection: socket.socket, commands: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    for piece in _pieces(commands):
+        connection.sendall(piece)
     replies = []
     received = b""
-    for _ in range(count):
+    for _ in commands:
         received, reply = _reply(connection, received)
         replies.append(reply)
     if received:
         raise ConnectionError("more than one answer to one question")
     return replies
+
+
+def _pieces(commands: Sequence[dict[str, Any]]) -> Iterator[bytes]:
+    """Yield the messages, small ones together; of large ones no more than one is there at a time."""
+    waiting = b""
+    for command in commands:
+        waiting += to_message(command)
+        if len(waiting) > _TOGETHER:
+            yield waiting
+            waiting = b""
+    if waiting:
+        yield waiting
 
 
 def _reply(connection: socket.socket, data: bytes) -> tuple[bytes, dict[str, Any]]:
