@@ -3,7 +3,7 @@
 import os
 import tempfile
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -16,12 +16,17 @@ from rich.table import Table
 
 from benchmarks.clients import Measured, measure
 from benchmarks.ingest import Loaded, load
-from benchmarks.limits import DatabaseLimits, measure_database, measure_empty_route
+from benchmarks.limits import DatabaseLimits, empty_route, measure_database
+from benchmarks.processes import Processes
 from benchmarks.work import Server, Work, build_work
 from fhir_server.settings import Settings
 from fhir_server.storage.embedded import EmbeddedMongod
 
+Empty = Callable[[float], Measured]
+"""Measures the empty route for some seconds."""
+
 _PORT = 8398
+_RATIOS = ("of empty route", "HAPI", "multiple", "to reach")
 _HAPI_INGEST, _INGEST_MULTIPLE = 211, 4
 
 
@@ -34,21 +39,22 @@ _HAPI_INGEST, _INGEST_MULTIPLE = 211, 4
 @click.option("--workers", default=2, show_default=True, help="Worker processes of the server started here.")
 def main(data: Path | None, url: str | None, skip_load: bool, seconds: float, workers: int) -> None:
     """Measure a FHIR server on this machine, beside the machine's own limits and HAPI FHIR's figures."""
-    console = Console(width=None if os.isatty(1) else 130)
+    console = Console(width=None if os.isatty(1) else 170)
     if data is None and not skip_load:
         raise click.UsageError("give --data: a folder of Synthea transaction bundles (https://synthea.mitre.org)")
     with tempfile.TemporaryDirectory(prefix="fhir-bench-") as directory:
         settings = Settings.from_environment(
             {}, data_directory=Path(directory), workers=workers, port=_PORT, auth="open"
         )
-        empty = measure_empty_route(workers, settings.threads, seconds)
-        if url is not None:
-            _report(console, url, data, skip_load, seconds, empty, None)
-            return
-        with EmbeddedMongod(settings.data_directory, cache_size=settings.embedded_cache_size) as mongod:
-            settings = replace(settings, mongodb_uri=mongod.uri)
-            with _server(settings) as base:
-                _report(console, base, data, skip_load, seconds, empty, settings)
+        with empty_route(workers, settings.threads) as empty:
+            if url is not None:
+                _report(console, url, data, skip_load, seconds, empty, None, None)
+                return
+            with EmbeddedMongod(settings.data_directory, cache_size=settings.embedded_cache_size) as mongod:
+                settings = replace(settings, mongodb_uri=mongod.uri)
+                with _server(settings) as server:
+                    processes = Processes(server, mongod.pid or 0)
+                    _report(console, settings.base_url, data, skip_load, seconds, empty, settings, processes)
 
 
 def _report(
@@ -57,45 +63,54 @@ def _report(
     data: Path | None,
     skip_load: bool,
     seconds: float,
-    empty: Measured,
+    empty: Empty,
     settings: Settings | None,
+    processes: Processes | None,
 ) -> None:
-    """Do the work and print; ``settings`` are those of our own server, whose database can be measured too."""
+    """Do the work and print; ``settings`` and ``processes`` are those of our own server, which shows more of itself."""
     loaded = None if skip_load or data is None else load(base, data, 4)
-    memory = _memory() if settings is not None else []
+    memory = processes.memory() if processes is not None else []
     server = Server(base)
-    table = _table(
-        ("work", "per second", "p50 ms", "p99 ms", "errors", "of empty route", "HAPI", "multiple", "to reach")
-    )
+    table = _table(("work", "per second", "p50 ms", "p99 ms", "errors", *_RATIOS, "CPU µs server", "CPU µs database"))
     if loaded is not None:
         table.add_row(*_ingest_row(loaded))
     for work in build_work(server):
-        table.add_row(*_work_row(server, work, seconds, empty))
+        table.add_row(*_work_row(server, work, seconds, empty, processes))
     console.print(table)
     limits = None
     if settings is not None and settings.mongodb_uri is not None:
         limits = measure_database(settings.mongodb_uri, settings.database, seconds)
-    console.print(_limits_table(empty, limits, loaded, memory))
+    after = processes.memory() if processes is not None else []
+    console.print(_limits_table(empty(seconds), limits, loaded, memory, after))
 
 
-def _work_row(server: Server, work: Work, seconds: float, empty: Measured) -> tuple[str, ...]:
-    status, _ = (
-        server.get(work.requests[0].path.removeprefix(f"{server.path}/")) if work.connections == 8 else (200, {})
-    )
+def _work_row(server: Server, work: Work, seconds: float, empty: Empty, processes: Processes | None) -> tuple[str, ...]:
+    hapi = (f"{work.hapi:,.0f}", f"{work.multiple:g} ×") if work.hapi else ("", "")
+    path = work.requests[0].path.removeprefix(f"{server.path}/")
+    status, _ = server.get(path) if work.requests[0].method == "GET" else (200, {})
     if status != 200:
-        return (work.name, f"answers {status}", "", "", "", "", f"{work.hapi:,.0f}", "", f"{work.multiple:g} ×")
+        return (work.name, f"answers {status}", "", "", "", "", hapi[0], "", hapi[1])
+    # Right before, for a busy machine is not the same a minute later.
+    nothing = empty(max(1.0, seconds / 3))
+    before = processes.used() if processes is not None else None
     measured = measure(server.root, work.requests, work.connections, seconds)
-    return (
+    after = processes.used() if processes is not None else None
+    row = (
         work.name,
         f"{measured.rate:,.0f}",
         f"{measured.p50:.2f}",
         f"{measured.p99:.2f}",
         f"{measured.errors}",
-        f"{measured.rate / empty.rate:.2f}",
-        f"{work.hapi:,.0f}",
-        f"{measured.rate / work.hapi:.1f} ×",
-        f"{work.multiple:g} ×",
+        f"{measured.rate / nothing.rate:.2f}",
+        hapi[0],
+        f"{measured.rate / work.hapi:.1f} ×" if work.hapi else "",
+        hapi[1],
     )
+    if before is None or after is None:
+        return row
+    each = 1e6 / max(1.0, measured.rate * seconds)
+    cpu = (after.server - before.server, after.database - before.database)
+    return (*row, *(f"{used * each:,.0f}" for used in cpu))
 
 
 def _ingest_row(loaded: Loaded) -> tuple[str, ...]:
@@ -112,7 +127,9 @@ def _ingest_row(loaded: Loaded) -> tuple[str, ...]:
     )
 
 
-def _limits_table(empty: Measured, limits: DatabaseLimits | None, loaded: Loaded | None, memory: list[int]) -> Table:
+def _limits_table(
+    empty: Measured, limits: DatabaseLimits | None, loaded: Loaded | None, memory: list[int], after: list[int]
+) -> Table:
     table = _table(("this machine's limits", "per second", "remark"))
     table.add_row("empty Flask route", f"{empty.rate:,.0f}", "read at least 0.45 of it, page of 50 at least 0.25")
     if limits is not None:
@@ -120,9 +137,10 @@ def _limits_table(empty: Measured, limits: DatabaseLimits | None, loaded: Loaded
         table.add_row("pymongo, page of 50 by code", f"{limits.pages:,.0f}", "one process, 8 threads")
         share = f"; ingest is {loaded.rate / limits.inserts:.2f} of it, 0.17 to reach" if loaded else ""
         table.add_row("insert_many of the stored documents", f"{limits.inserts:,.0f}", f"same indexes{share}")
-    if memory:
-        sizes = ", ".join(f"{each:,}" for each in memory)
-        table.add_row("resident memory after the load, MB", sizes, "per worker, under 300 each")
+    for when, sizes in (("the load", memory), ("all this work", after)):
+        if sizes:
+            shown = ", ".join(f"{each:,}" for each in sizes)
+            table.add_row(f"resident memory after {when}, MB", shown, "per worker, under 300 each")
     return table
 
 
@@ -133,16 +151,12 @@ def _table(columns: tuple[str, ...]) -> Table:
     return table
 
 
-_processes: list[Popen[str]] = []
-
-
 @contextmanager
-def _server(settings: Settings) -> Iterator[str]:
-    """Start our own server with these settings, wait until it is ready, and stop it at the end."""
+def _server(settings: Settings) -> Iterator[int]:
+    """Start our own server with these settings, wait until it is ready, give its process, and stop it at the end."""
     environ = {**os.environ, **settings.to_environment()}
     command = [executable, "-m", "fhir_server.cli", "serve"]
     with tempfile.TemporaryFile() as log, Popen(command, env=environ, stdout=log, stderr=PIPE, text=True) as process:
-        _processes[:] = [process]
         assert process.stderr is not None
         for line in process.stderr:
             if "Ctrl-C" in line:
@@ -150,22 +164,10 @@ def _server(settings: Settings) -> Iterator[str]:
         try:
             with suppress(OSError), urllib.request.urlopen(f"{settings.base_url}/metadata", timeout=30):
                 pass
-            yield settings.base_url
+            yield process.pid
         finally:
             process.terminate()
             process.wait()
-
-
-def _memory() -> list[int]:
-    """Return the resident megabytes of the workers of our own server, the largest first."""
-    sizes = []
-    for path in Path("/proc").glob("[0-9]*/status"):
-        with suppress(OSError, KeyError, ValueError):
-            status = dict(line.split(":", 1) for line in path.read_text().splitlines() if ":" in line)
-            words = (path.parent / "cmdline").read_bytes()
-            if int(status["PPid"]) == _processes[0].pid and b"spawn_main" in words:
-                sizes.append(int(status["VmRSS"].split()[0]) // 1024)
-    return sorted(sizes, reverse=True)
 
 
 if __name__ == "__main__":

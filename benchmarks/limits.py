@@ -38,14 +38,15 @@ class DatabaseLimits:
     inserts: float
 
 
-def measure_empty_route(workers: int, threads: int, seconds: float) -> Measured:
-    """Return the rate of an empty Flask route under granian set up as the server is."""
+@contextmanager
+def empty_route(workers: int, threads: int) -> Iterator[Callable[[float], Measured]]:
+    """Serve an empty Flask route under granian set up as the server is; give what measures it for some seconds."""
     command = [sys.executable, "-m", "granian", "--interface", "wsgi", "--workers", str(workers), "--no-log", "--no-ws"]
     command += ["--http", "1", "--blocking-threads", str(threads), "--port", str(_PORT), "benchmarks.limits:app"]
     with _process(command):
         base = f"http://127.0.0.1:{_PORT}"
         _await(f"{base}/empty")
-        return measure(base, [Request("/empty")], 8, seconds)
+        yield lambda seconds: measure(base, [Request("/empty")], 8, seconds)
 
 
 def measure_database(uri: str, database: str, seconds: float) -> DatabaseLimits:

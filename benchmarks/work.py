@@ -21,7 +21,10 @@ _SAMPLE = 2_000
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """One line of the table: ``hapi`` answers per second of HAPI FHIR, ``multiple`` what is to be reached of it."""
+    """One line of the table: ``hapi`` answers per second of HAPI FHIR, ``multiple`` what is to be reached of it.
+
+    0: not measured there.
+    """
 
     name: str
     requests: tuple[Request, ...]
@@ -91,6 +94,9 @@ def _searches(path: str, observations: Sequence[Resource], patients: Sequence[Re
         return searches(*(f"Observation?code={code}{more}" for code in codes))
 
     yield Work("Observations by code, page of 50", by_code("&_count=50"), 63, 10)
+    years = [(code, year) for year in range(1990, 2021) for code in sorted(filter(None, set(map(_code, observations))))]
+    varying = [f"Observation?code={code}&date=lt{year}-06-01&_count=50" for code, year in years]
+    yield Work(f"the same, {len(varying):,} different pages", searches(*varying), 0, 0)
     pairs = [f"Observation?patient={each}&code={code}&_count=50" for each in subjects for code in codes]
     yield Work("by patient + code, page of 50", searches(*pairs), 175, 5)
     yield Work("by code, newest first, page of 50", by_code("&_sort=-date&_count=50"), 65, 10)

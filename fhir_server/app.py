@@ -176,6 +176,7 @@ class Composition:
             self.settings.database,
             read_milliseconds=int(seconds * 1000),
             commit_seconds=seconds,
+            body_cache=self.settings.body_cache_size,
             audit_spool=self.settings.data_directory / "audit-spool" if self.settings.audit_spool else None,
         )
         store.prepare()

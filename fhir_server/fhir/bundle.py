@@ -42,8 +42,17 @@ class HistoryEntry:
     updated: datetime
 
 
+def splice_matches(base_url: str, hits: Iterable[tuple[str, bytes]]) -> list[bytes]:
+    """Return the entries of hits, each ``Type/id`` with its JSON, as ``build_searchset`` takes them."""
+    start = b'{"fullUrl":%b' % orjson.dumps(f"{base_url}/")[:-1]
+    return [
+        b'%b%b","resource":%b,"search":{"mode":"match"}}' % (start, reference.encode(), body)
+        for reference, body in hits
+    ]
+
+
 def build_searchset(
-    entries: Iterable[SearchEntry],
+    entries: Iterable[SearchEntry | bytes],
     *,
     links: Iterable[Link] = (),
     total: int | None = None,
@@ -51,8 +60,9 @@ def build_searchset(
     updated: datetime | None = None,
     tags: Iterable[Mapping[str, Any]] = (),
 ) -> bytes:
-    """Return the JSON of a searchset Bundle; bodies given as bytes are taken over as they are."""
-    return _build("searchset", [_search_entry(entry) for entry in entries], links, total, id, updated, tags)
+    """Return the JSON of a searchset Bundle; entries and bodies given as bytes are taken over as they are."""
+    written = [entry if isinstance(entry, bytes) else _search_entry(entry) for entry in entries]
+    return _build("searchset", written, links, total, id, updated, tags)
 
 
 def build_history(

@@ -167,8 +167,8 @@ def _find_page(ctx: RequestContext, found: Search, tree: PlannedSearch, keyset: 
     before, after = (go_on_to, come_from) if backward else (come_from, go_on_to)
     return _Page(
         documents,
-        _edge(_keyset_of(found, documents[0], backward=True), before),
-        _edge(_keyset_of(found, documents[-1]), after),
+        None if before is None else _edge(_keyset_of(found, documents[0], backward=True), before),
+        None if after is None else _edge(_keyset_of(found, documents[-1]), after),
         whole=keyset is None and not beyond,
     )
 
@@ -185,9 +185,9 @@ def _keyset_of(found: Search, document: Document, *, backward: bool = False) -> 
     return keyset_of(found, document.reference, document.updated, document.index, backward)
 
 
-def _edge(keyset: Keyset, neighbour: tuple[Any, ...] | None) -> Keyset | None:
-    """Return where the page on that side begins, none if nothing is there; ``neighbour`` is the next entry's place."""
-    return None if neighbour is None else replace(keyset, tied=keyset.values[:1] == neighbour[:1])
+def _edge(keyset: Keyset, neighbour: tuple[Any, ...]) -> Keyset:
+    """Return where the page on that side begins; ``neighbour`` is the next entry's place."""
+    return replace(keyset, tied=True) if keyset.values[:1] == neighbour[:1] else keyset
 
 
 def _total(ctx: RequestContext, found: Search, tree: PlannedSearch, page: _Page) -> int | None:

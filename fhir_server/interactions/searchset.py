@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from fhir_server.context import RequestContext
 from fhir_server.errors import Issue, Text, TooCostly
-from fhir_server.fhir.bundle import Body, SearchEntry
+from fhir_server.fhir.bundle import Body, SearchEntry, splice_matches
 from fhir_server.fhir.json import parse_json
 from fhir_server.fhir.outcome import to_outcome
 from fhir_server.search.parser import Search
@@ -22,17 +22,18 @@ _UNREADABLE = Text(
 
 def build_entries(
     ctx: RequestContext, found: Search, documents: Sequence[Document], *, strict: bool
-) -> list[SearchEntry]:
+) -> list[SearchEntry | bytes]:
     """Return the entries of a page and of what its includes bring along.
 
     More than the server's most raise ``TooCostly``; unless ``strict``, a warning says that some are left out.
     """
     shaped = bool(found.elements) or found.summary not in (None, "false")
     base = ctx.base_url
-    entries = [
-        SearchEntry(f"{base}/{one.reference}", _shape(found, one, included=False) if shaped else one.body or b"")
-        for one in documents
-    ]
+    entries: list[SearchEntry | bytes] = []
+    if shaped:
+        entries += [SearchEntry(f"{base}/{one.reference}", _shape(found, one, included=False)) for one in documents]
+    else:
+        entries += splice_matches(base, [(one.reference, one.body or b"") for one in documents])
     if not found.includes or not documents:
         return entries
     included = ctx.repository.include(found.includes, documents, ctx.settings.max_included)
@@ -45,7 +46,7 @@ def build_entries(
         )
         for one in included.documents
     ]
-    return entries + build_warnings(ctx, [_to_warning(issue) for issue in issues])
+    return [*entries, *build_warnings(ctx, [_to_warning(issue) for issue in issues])]
 
 
 def build_warnings(ctx: RequestContext, issues: Sequence[Issue]) -> list[SearchEntry]:

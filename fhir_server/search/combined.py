@@ -39,6 +39,9 @@ SHORTEST_GIVEN, LONGEST_GIVEN = 3, 6
 MOST_KEYS = 100
 """Joined keys that one search may ask for: each value of one parameter with each of the others."""
 
+_JOINED = (DateIs, PrimaryDateIs, KeyBetween)
+"""One of these is among the conditions of every joined key."""
+
 _JOINT = "\0"
 _END = "\U0010ffff"
 _DAY = timedelta(days=1)
@@ -71,7 +74,7 @@ def add_entries(resource_type: str, patient: str | None, entries: Entries) -> No
 
 def combine(tree: Node) -> Node:
     """Return the tree with joined keys in place of the conditions of an And that they answer; it says the same."""
-    if not isinstance(tree, And):
+    if not isinstance(tree, And) or not any(isinstance(one, _JOINED) for one in tree.children):
         return tree
     children = list(tree.children)
     for rewrite in (_with_dated, _with_born, _with_given):

@@ -5,7 +5,6 @@ are authenticated with it, so a link opens for the same caller under the same po
 Spec: http://hl7.org/fhir/R4/http.html#paging
 """
 
-import json
 import os
 import zlib
 from base64 import urlsafe_b64decode, urlsafe_b64encode
@@ -16,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote, urlencode
 
+import orjson
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
@@ -28,6 +28,8 @@ PAGE_PARAMETER = "_page"
 _VERSION = b"4"
 _NONCE = 12
 _LONGEST_TOKEN = 400_000
+_WORTH_PACKING = 400
+_LIST = b"["
 _UNUSABLE = Text(
     "This page link is not valid, or no longer: start the search again.",
     "Ce lien de page n’est pas valide, ou ne l’est plus : recommencez la recherche.",
@@ -58,7 +60,7 @@ class PageSealer:
         self._random = random
 
     def seal(self, state: PageState, caller: str, policy_hash: str) -> str:
-        """Return the token of a page, safe in a URL."""
+        """Return the token of a page, in letters that a URL takes as they are."""
         nonce = self._random(_NONCE)
         sealed = self._cipher.encrypt(nonce, _to_bytes(state), _bound_to(caller, policy_hash))
         return urlsafe_b64encode(_VERSION + nonce + sealed).rstrip(b"=").decode("ascii")
@@ -97,8 +99,8 @@ def self_link(base_url: str, path: str, used: Sequence[tuple[str, str]]) -> Link
 
 
 def page_link(base_url: str, relation: str, state: PageState, token: str) -> Link:
-    """Return the link ``first``, ``previous`` or ``next`` to a sealed page."""
-    return Link(relation, _url(base_url, state.path, urlencode({PAGE_PARAMETER: token})))
+    """Return the link ``previous`` or ``next`` to a sealed page."""
+    return Link(relation, _url(base_url, state.path, f"{PAGE_PARAMETER}={token}"))
 
 
 def page_links(
@@ -118,13 +120,15 @@ def page_links(
 ) -> tuple[Link, ...]:
     """Return self, first and, where their keysets are given, previous and next.
 
-    ``previous`` is the keyset of the page's first entry read backward, ``next`` that of its last entry.
+    ``first`` is the search itself, sealed only where it has warnings to remember. ``previous`` is the keyset of the
+    page's first entry read backward, ``next`` that of its last entry.
     """
     expires = now + lifetime
-    links = [self_link(base_url, path, used)]
+    own = self_link(base_url, path, used)
+    links = [own] if warnings else [own, Link("first", own.url)]
     wanted = (("first", None), ("previous", previous), ("next", next))
     for relation, keyset in wanted:
-        if keyset is None and relation != "first":
+        if keyset is None and not (relation == "first" and warnings):
             continue
         state = PageState(path, used, keyset, expires, strict, warnings)
         links.append(page_link(base_url, relation, state, sealer.seal(state, caller, policy_hash)))
@@ -137,18 +141,20 @@ def _url(base_url: str, path: str, query: str) -> str:
 
 
 def _bound_to(caller: str, policy_hash: str) -> bytes:
-    return json.dumps([caller, policy_hash]).encode()
+    return orjson.dumps([caller, policy_hash])
 
 
 def _to_bytes(state: PageState) -> bytes:
     keyset = None if state.keyset is None else _keyset_to_json(state.keyset)
     warnings = [_issue_to_json(one) for one in state.warnings]
     content = [state.path, state.parameters, keyset, _milliseconds(state.expires), state.strict, warnings]
-    return zlib.compress(json.dumps(content, separators=(",", ":")).encode(), 6)
+    written = orjson.dumps(content)
+    return written if len(written) < _WORTH_PACKING else zlib.compress(written, 6)
 
 
 def _from_bytes(content: bytes) -> PageState:
-    path, parameters, keyset, expires, strict, warnings = json.loads(zlib.decompress(content))
+    written = content if content.startswith(_LIST) else zlib.decompress(content)
+    path, parameters, keyset, expires, strict, warnings = orjson.loads(written)
     return PageState(
         path=path,
         parameters=tuple((name, value) for name, value in parameters),

@@ -13,6 +13,7 @@ LONGEST_VALUE = 2_048
 
 _PREFIXED = re.compile(rf"({'|'.join(get_args(Prefix))})(?=[0-9+-])")
 _ESCAPED = re.compile(r"\\([,|$\\])")
+_FORBIDDEN = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
 _BAD_ESCAPE = Text(
     "a backslash stands before something other than , | $ or \\",
     "une barre oblique inverse précède autre chose que , | $ ou \\",
@@ -28,12 +29,14 @@ def check_value(text: str) -> None:
     """Raise ``Value`` for a text that no value may be: too long, control characters, lone surrogates."""
     if len(text) > LONGEST_VALUE:
         raise Value(_TOO_LONG)
-    if any(character < " " or "\ud800" <= character <= "\udfff" or character == "\x7f" for character in text):
+    if _FORBIDDEN.search(text) is not None:
         raise Value(_CONTROL)
 
 
 def split_escaped(text: str, separator: str) -> list[str]:
     """Return the parts between unescaped separators, their escapes still in them. Raises ``Value``."""
+    if "\\" not in text:
+        return text.split(separator)
     parts, start, position = [], 0, 0
     while position < len(text):
         if text[position] == "\\":

@@ -15,8 +15,9 @@ from bson import ObjectId
 from gridfs import GridFSBucket
 from pymongo.collection import Collection
 
-from fhir_server.storage.connection import MAJORITY, READ_CONCERN, Connection, translated
+from fhir_server.storage.connection import READ_CONCERN, Connection, translated
 from fhir_server.storage.documents import to_version_key
+from fhir_server.storage.driver_transaction import MAJORITY
 from fhir_server.storage.store import Change
 
 BUCKET = "bodies"

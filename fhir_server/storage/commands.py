@@ -17,8 +17,8 @@ _HINTS = {name: frozenset(one.name for one in INDEXES if one.collection == name)
 
 
 def to_living(filter: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the filter without tombstones; one that asks for a type cannot meet them, for they have none."""
-    if isinstance(filter.get("type"), str) or "deleted" in filter:
+    """Return the filter without tombstones; one that asks for a type or a token cannot meet them: they have none."""
+    if "deleted" in filter or any(isinstance(filter.get(name), str) for name in ("type", "t", "pt")):
         return dict(filter)
     return {**filter, "deleted": False}
 

@@ -3,12 +3,12 @@
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Protocol, TypeVar
 
 import pymongo
-from pymongo import MongoClient, WriteConcern
+from pymongo import MongoClient
 from pymongo.errors import (
     AutoReconnect,
     ConnectionFailure,
@@ -23,10 +23,11 @@ from pymongo.uri_parser import parse_uri
 
 from fhir_server.errors import Text, Timeout
 from fhir_server.storage.documents import CODEC, READ_CODEC
+from fhir_server.storage.driver_transaction import MAJORITY, begin_transaction
 from fhir_server.storage.store import StoreStatus, StoreUnavailable
-from fhir_server.storage.wire import WireReader
+from fhir_server.storage.wire import APPLICATION, Wire, WireReader
+from fhir_server.storage.wire_transaction import WireTransactions
 
-MAJORITY = WriteConcern("majority", j=True)
 READ_CONCERN = {"level": "majority"}
 """A reader never sees what a crash or a failover could take back; what a writer was told is there is seen."""
 
@@ -60,11 +61,30 @@ class Reader(Protocol):
         """Release what is held."""
 
 
+class Transaction(Protocol):
+    """One transaction; the wire's and the driver's are alike, in their errors and labels too."""
+
+    def run(self, commands: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Return the replies to write commands, done in their order, up to the first with ``writeErrors``.
+
+        One that is refused as a whole raises.
+        """
+
+    def commit(self) -> None:
+        """Commit, to a majority and the journal; may be called again after an error that is labelled as unknown."""
+
+    def abort(self) -> None:
+        """Abort as well as can be."""
+
+
 class Connection:
-    """One database reached through one URI. Nothing is opened before the first use in this process."""
+    """One database reached through one URI. Nothing is opened before the first use in this process.
+
+    On a plain unix socket reads and commits go over it directly, unless ``driver_only``.
+    """
 
     def __init__(
-        self, uri: str, database: str, *, driver_reads: bool = False, listener: Callable[[str], None] | None = None
+        self, uri: str, database: str, *, driver_only: bool = False, listener: Callable[[str], None] | None = None
     ) -> None:
         self._listeners = [] if listener is None else [_Listener(listener)]
         self._uri = uri
@@ -72,8 +92,10 @@ class Connection:
         self._lock = threading.Lock()
         self._client: Client | None = None
         self._process = 0
-        path = None if driver_reads else local_socket(uri)
-        self.reader: Reader = _DriverReader(self) if path is None else WireReader(path, database, listener=listener)
+        path = None if driver_only else local_socket(uri)
+        wire = None if path is None else Wire(path, database, listener=listener)
+        self.reader: Reader = _DriverReader(self) if wire is None else WireReader(wire)
+        self._transactions = None if wire is None else WireTransactions(wire)
 
     @property
     def client(self) -> Client:
@@ -89,10 +111,16 @@ class Connection:
         """The database, writing majority and journaled."""
         return self.client.get_database(self._name, codec_options=CODEC, write_concern=MAJORITY)
 
+    def transaction(self) -> AbstractContextManager[Transaction]:
+        """Give one transaction; what is not committed must be aborted."""
+        if self._transactions is None:
+            return begin_transaction(lambda: self.database)
+        return self._transactions.begin()
+
     @contextmanager
     def administration(self) -> Iterator[Database]:
         """The database through a client of its own that waits as long as an index takes to build."""
-        with MongoClient[dict[str, Any]](self._uri, appname="fhir-server", serverSelectionTimeoutMS=5_000) as client:
+        with MongoClient[dict[str, Any]](self._uri, appname=APPLICATION, serverSelectionTimeoutMS=5_000) as client:
             yield client.get_database(self._name, codec_options=CODEC, write_concern=MAJORITY)
 
     def status(self) -> StoreStatus:
@@ -130,7 +158,7 @@ class Connection:
     def _connect(self) -> Client:
         return MongoClient(
             self._uri,
-            appname="fhir-server",
+            appname=APPLICATION,
             maxPoolSize=200,
             serverSelectionTimeoutMS=5_000,
             connectTimeoutMS=5_000,

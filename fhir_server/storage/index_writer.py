@@ -18,7 +18,8 @@ from pymongo import UpdateOne
 from pymongo.client_session import ClientSession
 from pymongo.read_concern import ReadConcern
 
-from fhir_server.storage.connection import MAJORITY, Connection, translated
+from fhir_server.storage.connection import Connection, translated
+from fhir_server.storage.driver_transaction import MAJORITY
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,7 +37,11 @@ def _unique_where(field: str) -> dict[str, Any]:
 
 
 INDEXES: tuple[Index, ...] = (
-    _resources("token", (("t", 1), ("ds", 1), ("_id", 1)), "search by token, sorted by date or id"),
+    _resources(
+        "token",
+        (("t", 1), ("ds", 1), ("_id", 1), ("updated", 1)),
+        "search by token, sorted by date or id; names the versions of a page by itself",
+    ),
     _resources("reference", (("r", 1), ("ds", 1), ("_id", 1)), "search by reference, revincludes", "r"),
     _resources("patient_token", (("pt", 1), ("t", 1), ("ds", 1), ("_id", 1)), "a patient's resources by token", "pt"),
     _resources("patient_updated", (("pt", 1), ("updated", 1), ("_id", 1)), "a patient's newest changes", "pt"),

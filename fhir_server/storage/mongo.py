@@ -14,12 +14,14 @@ from pymongo.read_concern import ReadConcern
 from fhir_server.storage import commands, documents, indexes
 from fhir_server.storage.audit_log import AuditLog
 from fhir_server.storage.binaries import Binaries
+from fhir_server.storage.body_cache import BodyCache
 from fhir_server.storage.combining import CombiningReader
 from fhir_server.storage.connection import READ_CONCERN, Connection, translated
 from fhir_server.storage.documents import collection_of
 from fhir_server.storage.group_commit import GroupCommit
 from fhir_server.storage.index_writer import IndexWriter
 from fhir_server.storage.migrations import migrate
+from fhir_server.storage.pages import PageReader
 from fhir_server.storage.records import Records
 from fhir_server.storage.store import Document, HistoryQuery, Plan, Query, StoreStatus, StoreUnavailable
 from fhir_server.storage.transaction import Transactions, Work, to_work
@@ -32,7 +34,8 @@ class MongoStore:
     """One database of one deployment; made cheaply, connected at the first use in each process.
 
     ``large_body``: bodies of more bytes go to GridFS. ``read_milliseconds``: longest time of one read on a request's
-    path. ``commit_seconds``: how long a commit may be tried. ``driver_reads`` keeps reads off the direct socket;
+    path. ``commit_seconds``: how long a commit may be tried. ``body_cache``: bytes of bodies kept in memory for pages,
+    0 for none. ``driver_only`` keeps off the direct socket;
     ``audit_spool`` is where events wait for the database, as in ``AuditLog``;
     ``listener`` is told the name of every command sent (its own housekeeping excepted).
     """
@@ -45,11 +48,12 @@ class MongoStore:
         large_body: int = 1_000_000,
         read_milliseconds: int = 30_000,
         commit_seconds: float = 20.0,
-        driver_reads: bool = False,
+        body_cache: int = 24 << 20,
+        driver_only: bool = False,
         audit_spool: Path | None = None,
         listener: Callable[[str], None] | None = None,
     ) -> None:
-        self.connection = Connection(uri, database, driver_reads=driver_reads, listener=listener)
+        self.connection = Connection(uri, database, driver_only=driver_only, listener=listener)
         self.records = Records(self.connection)
         self.index_writer = IndexWriter(self.connection)
         self.audit_log = AuditLog(self.connection, audit_spool)
@@ -60,6 +64,7 @@ class MongoStore:
         self._commits = GroupCommit(self._transactions.write)
         self._reads = CombiningReader(self._read)
         self._heads = CombiningReader(self._read_heads)
+        self._pages = PageReader(BodyCache(body_cache), self._find_rows, self._read_rows)
 
     def prepare(self) -> None:
         """Make the database ready for this version: collections, indexes, migrations; safe in every worker at once.
@@ -112,7 +117,9 @@ class MongoStore:
         return documents.from_history(found[0]) if found else None
 
     def find(self, query: Query) -> list[Document]:
-        """Return the documents in order. One round trip as long as they fit 16 MB."""
+        """Return the documents in order. One round trip as long as they fit 16 MB, or two; see ``PageReader``."""
+        if self._pages.serves(query):
+            return self._pages.find(query)
         if query.collection == "audit":
             self.audit_log.flush()
         found = self._documents(commands.to_find(query, self._milliseconds))
@@ -303,6 +310,12 @@ class MongoStore:
     def _read_heads(self, references: Sequence[str]) -> list[dict[str, Any]]:
         command = commands.to_find_ids("resources", references, documents.HEAD, self._milliseconds)
         return self._documents(command)
+
+    def _find_rows(self, query: Query, projection: dict[str, int]) -> list[dict[str, Any]]:
+        return self._documents({**commands.to_find(query, self._milliseconds), "projection": projection})
+
+    def _read_rows(self, references: Sequence[str], projection: dict[str, int]) -> list[dict[str, Any]]:
+        return self._documents(commands.to_find_ids("resources", references, projection, self._milliseconds))
 
     def _documents(self, command: dict[str, Any]) -> list[dict[str, Any]]:
         with translated():

@@ -15,14 +15,12 @@ from typing import Any
 
 import bson
 from bson.raw_bson import RawBSONDocument
-from pymongo.client_session import ClientSession
 from pymongo.errors import OperationFailure, PyMongoError
-from pymongo.read_concern import ReadConcern
 
 from fhir_server.errors import Text, TooLong
-from fhir_server.storage.connection import MAJORITY, Connection, is_unavailable, translate
+from fhir_server.storage.connection import Connection, Transaction, is_unavailable, translate
 from fhir_server.storage.documents import CODEC, Encoded, collection_of, to_outbox, to_restatement
-from fhir_server.storage.store import Change, Guard, OutdatedIndex, Plan, StoreUnavailable, VersionConflict
+from fhir_server.storage.store import Guard, OutdatedIndex, Plan, StoreUnavailable, VersionConflict
 
 _MESSAGE_LIMIT = 15 * 1024 * 1024
 _COMMAND_LIMIT = 50_000
@@ -33,8 +31,6 @@ _WRITE_CONFLICT = 112
 _TOO_LARGE_FOR_CACHE = 388
 _UNKNOWN = "UnknownTransactionCommitResult"
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.002, 0.25
-
-Session = ClientSession
 
 
 class _Lost(Exception):
@@ -100,57 +96,16 @@ class Transactions:
             time.sleep(random.uniform(0, min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** min(attempt, 10))))
 
     def _attempt(self, works: Sequence[Work], until: float) -> None:
-        with self._connection.client.start_session() as session:
-            session.start_transaction(read_concern=ReadConcern("local"), write_concern=MAJORITY)
+        writes = list(_writes(works))
+        if not writes:
+            return
+        with self._connection.transaction() as transaction:
             try:
-                self._write_all(works, session)
+                _run(writes, transaction)
+                _commit(transaction, until)
             except BaseException:
-                session.abort_transaction()
+                transaction.abort()  # where the commit has happened after all, the database knows better
                 raise
-            _commit(session, until)
-
-    def _write_all(self, works: Sequence[Work], session: Session) -> None:
-        every = [each for work in works for each in work.encoded]
-        encoded = [each for each in every if collection_of(each.change.reference) == "resources"]
-        if len(encoded) < len(every):
-            apart = [each for each in every if collection_of(each.change.reference) != "resources"]
-            self._insert("audit", [_only_version(each) for each in apart], session)
-        self._insert("history", [each.history for each in encoded], session)
-        self._insert("resources", [each.current for each in encoded if not each.change.expected], session)
-        self._update("resources", [_compare_and_set(each) for each in encoded if each.change.expected], session)
-        self._restate([each.change for each in encoded if each.change.restates], session)
-        self._update("guards", [_advance(guard) for work in works for guard in work.plan.guards], session)
-        # Of plans made under several generations of parameters the oldest counts: refused, each is tried alone.
-        generation = min(work.plan.generation for work in works)
-        outbox = to_outbox([each.change for each in encoded], datetime.now(UTC), generation)
-        self._insert("outbox", outbox, session)
-        records = sorted((pair for work in works for pair in work.records), key=lambda pair: pair[0])
-        for collection, pairs in groupby(records, key=lambda pair: pair[0]):
-            try:
-                self._insert(collection, [document for _, document in pairs], session)
-            except _Lost:
-                raise VersionConflict from None  # no retry can help: the record is already there
-
-    def _insert(self, collection: str, documents: list[RawBSONDocument], session: Session) -> None:
-        for part in _parts(documents, [len(document.raw) for document in documents]):
-            reply = self._connection.database.command("insert", collection, documents=part, session=session)
-            try:
-                _check(reply, len(part))
-            except OutdatedIndex:
-                if collection == "outbox":
-                    raise
-                raise StoreUnavailable(f"The database takes nothing into {collection}.") from None
-
-    def _update(self, collection: str, updates: list[dict[str, Any]], session: Session) -> None:
-        sizes = [len(each["u"].raw) + 200 if isinstance(each["u"], RawBSONDocument) else 400 for each in updates]
-        for part in _parts(updates, sizes):
-            reply = self._connection.database.command("update", collection, updates=part, session=session)
-            _check(reply, len(part))
-
-    def _restate(self, changes: Sequence[Change], session: Session) -> None:
-        if changes:
-            updates = [to_restatement(change) for change in changes]
-            self._connection.database.command("update", "history", updates=updates, session=session)
 
     def _check_conflict(self, works: Sequence[Work], *, final: bool) -> None:
         """Raise ``VersionConflict`` if the database is no longer as the works expect; ``final``: even if it is."""
@@ -175,11 +130,66 @@ class Transactions:
         return {document["_id"]: document[name] for document in found}
 
 
-def _commit(session: Session, until: float) -> None:
+@dataclass(frozen=True, slots=True)
+class _Write:
+    """A write command with how many documents it must concern; ``record``: that they exist is no race."""
+
+    command: dict[str, Any]
+    count: int | None
+    record: bool = False
+
+
+def _run(writes: Sequence[_Write], transaction: Transaction) -> None:
+    replies = transaction.run([write.command for write in writes])
+    for write, reply in zip(writes, replies, strict=False):
+        try:
+            _check(reply, write.count)
+        except _Lost:
+            if write.record:
+                raise VersionConflict from None  # no retry can help: the record is already there
+            raise
+        except OutdatedIndex:
+            collection = next(iter(write.command.values()))
+            if collection == "outbox":
+                raise
+            raise StoreUnavailable(f"The database takes nothing into {collection}.") from None
+
+
+def _writes(works: Sequence[Work]) -> Iterator[_Write]:
+    every = [each for work in works for each in work.encoded]
+    encoded = [each for each in every if collection_of(each.change.reference) == "resources"]
+    apart = [each for each in every if collection_of(each.change.reference) != "resources"]
+    yield from _inserts("audit", [_only_version(each) for each in apart])
+    yield from _inserts("history", [each.history for each in encoded])
+    yield from _inserts("resources", [each.current for each in encoded if not each.change.expected])
+    yield from _updates("resources", [_compare_and_set(each) for each in encoded if each.change.expected])
+    if restatements := [to_restatement(each.change) for each in encoded if each.change.restates]:
+        yield _Write({"update": "history", "updates": restatements}, None)
+    yield from _updates("guards", [_advance(guard) for work in works for guard in work.plan.guards])
+    # Of plans made under several generations of parameters the oldest counts: refused, each is tried alone.
+    generation = min(work.plan.generation for work in works)
+    yield from _inserts("outbox", to_outbox([each.change for each in encoded], datetime.now(UTC), generation))
+    records = sorted((pair for work in works for pair in work.records), key=lambda pair: pair[0])
+    for collection, pairs in groupby(records, key=lambda pair: pair[0]):
+        yield from _inserts(collection, [document for _, document in pairs], record=True)
+
+
+def _inserts(collection: str, documents: list[RawBSONDocument], *, record: bool = False) -> Iterator[_Write]:
+    for part in _parts(documents, [len(document.raw) for document in documents]):
+        yield _Write({"insert": collection, "documents": part}, len(part), record)
+
+
+def _updates(collection: str, updates: list[dict[str, Any]]) -> Iterator[_Write]:
+    sizes = [len(each["u"].raw) + 200 if isinstance(each["u"], RawBSONDocument) else 400 for each in updates]
+    for part in _parts(updates, sizes):
+        yield _Write({"update": collection, "updates": part}, len(part))
+
+
+def _commit(transaction: Transaction, until: float) -> None:
     """Commit, again as long as the outcome is unknown; the server commits once however often it is asked."""
     while True:
         try:
-            session.commit_transaction()
+            transaction.commit()
         except PyMongoError as error:
             if not error.has_error_label(_UNKNOWN) or time.monotonic() > until:
                 raise
@@ -196,7 +206,7 @@ def _is_write_conflict(error: PyMongoError) -> bool:
     return isinstance(error, OperationFailure) and error.code == _WRITE_CONFLICT
 
 
-def _check(reply: Mapping[str, Any], count: int) -> None:
+def _check(reply: Mapping[str, Any], count: int | None) -> None:
     errors = reply.get("writeErrors", ())
     if any(error["code"] != _DUPLICATE_KEY for error in errors):
         code = next(error["code"] for error in errors if error["code"] != _DUPLICATE_KEY)
@@ -210,7 +220,7 @@ def _check(reply: Mapping[str, Any], count: int) -> None:
         if code == _AGAINST_VALIDATOR:
             raise OutdatedIndex
         raise OperationFailure("a write was refused", code, {"errorLabels": reply.get("errorLabels", [])})
-    if errors or reply["n"] != count:
+    if errors or (count is not None and reply["n"] != count):
         raise _Lost
 
 

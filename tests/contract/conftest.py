@@ -53,7 +53,7 @@ def store(make_store: MakeStore) -> MongoStore:
 @pytest.fixture(params=["socket", "driver"])
 def each_store(make_store: MakeStore, request: pytest.FixtureRequest) -> MongoStore:
     """A store that reads over its own socket, and one that reads through the driver as it does elsewhere."""
-    return make_store(driver_reads=request.param == "driver")
+    return make_store(driver_only=request.param == "driver")
 
 
 @pytest.fixture

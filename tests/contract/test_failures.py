@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pymongo.errors import OperationFailure
+from pymongo.errors import AutoReconnect, OperationFailure
 
 from fhir_server.storage.embedded import EmbeddedMongod
 from fhir_server.storage.mongo import MongoStore
@@ -61,15 +61,19 @@ def consistent(store: MongoStore) -> dict[str, int]:
     ids=lambda how: f"{how['failCommands'][0]}-{how.get('errorCode', 'lost')}",
 )
 def test_a_commit_survives_failures_and_happens_once(
-    store: MongoStore, change: MakeChange, how: dict[str, Any]
+    each_store: MongoStore, change: MakeChange, how: dict[str, Any]
 ) -> None:
+    store = each_store
     with failing(store, 3, **how):
         store.commit(Plan((change("Patient/1"), change("Patient/2"))))
     assert consistent(store) == {"Patient/1": 1, "Patient/2": 1}
 
 
-def test_a_commit_that_cannot_be_is_given_up_in_time(make_store: MakeStore, change: MakeChange) -> None:
-    store = make_store(commit_seconds=0.5)
+@pytest.mark.parametrize("driver_only", [False, True])
+def test_a_commit_that_cannot_be_is_given_up_in_time(
+    make_store: MakeStore, change: MakeChange, driver_only: bool
+) -> None:
+    store = make_store(commit_seconds=0.5, driver_only=driver_only)
     with (
         failing(store, 10_000, failCommands=["insert"], errorCode=112, errorLabels=["TransientTransactionError"]),
         pytest.raises(StoreUnavailable),
@@ -84,28 +88,79 @@ def test_a_commit_that_cannot_be_is_given_up_in_time(make_store: MakeStore, chan
     assert consistent(store) == {}
 
 
-def test_an_error_that_no_retry_helps_is_raised_at_once(store: MongoStore, change: MakeChange) -> None:
+def test_an_error_that_no_retry_helps_is_raised_at_once(each_store: MongoStore, change: MakeChange) -> None:
+    store = each_store
     with failing(store, 1, failCommands=["insert"], errorCode=13), pytest.raises(OperationFailure):
         store.commit(Plan((change("Patient/1"),)))
     assert consistent(store) == {}
 
 
-@pytest.mark.parametrize("driver_reads", [False, True])
-def test_a_read_survives_a_lost_connection(make_store: MakeStore, change: MakeChange, driver_reads: bool) -> None:
-    store = make_store(driver_reads=driver_reads)
+def test_a_commit_whose_answer_is_lost_happens_once(store: MongoStore, change: MakeChange) -> None:
+    store.commit(Plan((change("Patient/1"),)))
+    wire = store.connection.reader._wire  # type: ignore[attr-defined]
+    exchange, lost = wire.exchange, []
+
+    def lose(commands: Any, *, repeatable: bool) -> Any:
+        replies = exchange(commands, repeatable=repeatable)
+        if "commitTransaction" in commands[0] and len(lost) < 2:
+            lost.append(replies)
+            raise AutoReconnect("the answer was lost")
+        return replies
+
+    wire.exchange = lose
+    store.commit(Plan((change("Patient/1", 1), change("Patient/2"))))
+    assert len(lost) == 2
+    assert consistent(store) == {"Patient/1": 2, "Patient/2": 1}
+
+
+def test_writes_whose_answer_is_lost_are_done_once(store: MongoStore, change: MakeChange) -> None:
+    store.commit(Plan((change("Patient/1"),)))
+    wire = store.connection.reader._wire  # type: ignore[attr-defined]
+    exchange, lost = wire.exchange, []
+
+    def lose(commands: Any, *, repeatable: bool) -> Any:
+        replies = exchange(commands, repeatable=repeatable)
+        if "insert" in commands[0] and len(lost) < 2:
+            lost.append(replies)
+            raise AutoReconnect("the answer was lost")
+        return replies
+
+    wire.exchange = lose
+    store.commit(Plan((change("Patient/1", 1), change("Patient/2"))))
+    assert len(lost) == 2
+    assert consistent(store) == {"Patient/1": 2, "Patient/2": 1}
+
+
+def test_a_session_is_used_again_only_when_its_transaction_is_over(store: MongoStore, change: MakeChange) -> None:
+    for number in range(5):
+        store.commit(Plan((change(f"Patient/{number}"),)))
+    idle = store.connection._transactions._idle  # type: ignore[union-attr]
+    assert [session.number for session in idle] == [5]
+    with failing(store, 1, failCommands=["insert"], closeConnection=True):
+        store.commit(Plan((change("Patient/9"),)))
+    assert [session.number for session in idle] == [1]  # the one that broke is left to die
+    with pytest.raises(VersionConflict):
+        store.commit(Plan((change("Patient/9"),)))
+    store.commit(Plan((change("Patient/10"),)))
+    assert len(idle) == 1
+
+
+@pytest.mark.parametrize("driver_only", [False, True])
+def test_a_read_survives_a_lost_connection(make_store: MakeStore, change: MakeChange, driver_only: bool) -> None:
+    store = make_store(driver_only=driver_only)
     store.commit(Plan((change("Patient/1"),)))
     assert store.get("Patient/1") is not None
-    if driver_reads:
+    if driver_only:
         with failing(store, 1, failCommands=["find"], closeConnection=True):
             assert store.get("Patient/1") is not None
     else:
-        for connection in store.connection.reader._idle:  # type: ignore[attr-defined]
+        for connection in store.connection.reader._wire._idle:  # type: ignore[attr-defined]
             connection.shutdown(2)
         assert store.get("Patient/1") is not None
 
 
 def test_a_database_without_primary_is_unavailable(make_store: MakeStore) -> None:
-    store = make_store(driver_reads=True)
+    store = make_store(driver_only=True)
     with failing(store, 3, failCommands=["find", "count"], errorCode=10107), pytest.raises(StoreUnavailable):
         store.get("Patient/1")
 

@@ -161,7 +161,7 @@ def test_concurrent_reads_each_get_their_own_answer(each_store: MongoStore, chan
 def test_what_one_store_has_written_every_other_reads_at_once(
     make_store: Callable[..., MongoStore], change: MakeChange
 ) -> None:
-    writer, reader, driver = make_store(), make_store(), make_store(driver_reads=True)
+    writer, reader, driver = make_store(), make_store(), make_store(driver_only=True)
     for number in range(60):
         writer.commit(Plan((change("Patient/1", number, b"%d" % number),)))
         for store in (reader, driver):

@@ -18,7 +18,7 @@ Commands = tuple[MongoStore, Callable[[], list[str]]]
 def commands(make_store: MakeStore, request: pytest.FixtureRequest) -> Commands:
     """A store and a function that returns the names of the commands sent since it was last called."""
     names: list[str] = []
-    store = make_store(driver_reads=request.param == "driver", listener=names.append)
+    store = make_store(driver_only=request.param == "driver", listener=names.append)
     store.get("Patient/0")
 
     def taken() -> list[str]:

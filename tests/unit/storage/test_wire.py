@@ -11,7 +11,7 @@ import bson
 import pytest
 from pymongo.errors import AutoReconnect, OperationFailure
 
-from fhir_server.storage.wire import WireReader
+from fhir_server.storage.wire import Wire, WireReader
 
 Serve = Callable[[socket.socket, int], None]
 
@@ -42,6 +42,8 @@ def serve(tmp_path: Path) -> Iterator[Callable[[Serve], str]]:
             except OSError:
                 return
             with connection:
+                assert receive(connection)["hello"] == 1
+                connection.sendall(to_message({"ok": 1.0}))
                 answer(connection, number)
             number += 1
 
@@ -65,7 +67,7 @@ def reader() -> Iterator[Callable[..., WireReader]]:
     built: list[WireReader] = []
 
     def build(path: str, **options: Any) -> WireReader:
-        built.append(WireReader(path, "d", **options))
+        built.append(WireReader(Wire(path, "d", **options)))
         return built[-1]
 
     yield build
@@ -159,7 +161,7 @@ def test_a_forked_process_makes_connections_of_its_own(
 
     one = reader(serve(answer))
     assert [one.run({"ping": 1})["number"] for _ in range(2)] == [0, 0]
-    parents = list(one._idle)
+    parents = list(one._wire._idle)
     monkeypatch.setattr("fhir_server.storage.wire.os.getpid", lambda: -1)
     for connection in parents:
         connection.shutdown(socket.SHUT_WR)  # lets the server's loop go on to the next connection
