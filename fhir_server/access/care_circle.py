@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from fhir_server.fhir.datatypes import period_range
+from fhir_server.access.periods import covers
 
 IsCaller = Callable[[Mapping[str, Any]], bool]
 _ATTENDING = "PCP"
@@ -15,12 +15,12 @@ _ATTENDING = "PCP"
 
 def members_in_force(circle: Mapping[str, Any], is_meant: IsCaller, now: datetime) -> list[Mapping[str, Any]]:
     """Return the participations in force of whom ``is_meant`` tells by a Reference."""
-    if circle.get("status") != "active" or not _covers(circle, now):
+    if circle.get("status") != "active" or not covers(circle, now):
         return []
     return [
         one
         for one in circle.get("participant", ())
-        if (is_meant(one.get("member", {})) or is_meant(one.get("onBehalfOf", {}))) and _covers(one, now)
+        if (is_meant(one.get("member", {})) or is_meant(one.get("onBehalfOf", {}))) and covers(one, now)
     ]
 
 
@@ -32,8 +32,3 @@ def is_attending(member: Mapping[str, Any]) -> bool:
 def _roles(member: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
     roles: Iterable[Mapping[str, Any]] = member.get("role", ())
     return roles
-
-
-def _covers(part: Mapping[str, Any], now: datetime) -> bool:
-    start, end = period_range(part.get("period", {}))
-    return start <= now <= end

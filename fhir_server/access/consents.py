@@ -11,7 +11,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from fhir_server.access.identities import name_of
-from fhir_server.fhir.datatypes import date_range, period_range
+from fhir_server.access.periods import covers
+from fhir_server.fhir.datatypes import date_range
 from fhir_server.search.ast import (
     Everything,
     HasLabel,
@@ -111,8 +112,7 @@ def _effects(
 
 
 def _concerns(provision: Mapping[str, Any], is_caller: Callable[[Mapping[str, Any]], bool], now: datetime) -> bool:
-    start, end = period_range(provision.get("period", {}))
-    if not start <= now <= end:
+    if not covers(provision.get("period", {}), now):
         return False
     actors = provision.get("actor", ())
     return not actors or any(is_caller(actor.get("reference", {})) for actor in actors)

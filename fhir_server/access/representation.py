@@ -1,61 +1,69 @@
 """Whether a RelatedPerson is a legal representative in force of a patient.
 
-L1111-2, R1111-42: parents and guardians of minors; of adults only under a measure of protection.
+L1111-2, R1111-42: parents and guardians of minors; of adults only under a measure of protection that gives the power to
+represent. Days are those of Paris.
+Spec: http://hl7.org/fhir/R4/relatedperson.html
 """
 
 from collections.abc import Mapping
 from datetime import date, datetime
 from typing import Any
-from zoneinfo import ZoneInfo
 
-from fhir_server.fhir.datatypes import period_range
+from fhir_server.access.periods import covers, today_in_paris
 
-PROTECTION = "https://espace-sante.example/fhir/StructureDefinition/mesure-protection"
-_ROLE_CLASSES = frozenset({
-    "https://mos.esante.gouv.fr/NOS/TRE_R260-HL7RoleClass/FHIR/TRE-R260-HL7RoleClass",
-    "http://terminology.hl7.org/CodeSystem/v3-RoleClass",
-})  # fmt: skip
-_GUARDIAN = "GUARD"
-_MAJORITY = 18
-_PARIS = ZoneInfo("Europe/Paris")
+ROLE_SYSTEM = "https://mos.esante.gouv.fr/NOS/TRE_R260-HL7RoleClass/FHIR/TRE-R260-HL7RoleClass"
+PROTECTION_URL = "https://espace-sante.example/fhir/StructureDefinition/mesure-protection"
+"""Extension of RelatedPerson: the measure that protects an adult, by ``type``, ``start`` and ``end``."""
+
+REPRESENTING_MEASURES = frozenset({"tutelle", "habilitation-familiale", "mandat-protection-future"})
+"""Measures that give the power to represent; under a curatelle the adult decides."""
+
+MAJORITY = 18
+_GUARDIAN = {(ROLE_SYSTEM, "GUARD"), ("http://terminology.hl7.org/CodeSystem/v3-RoleClass", "GUARD")}
 
 
-def is_representative(related_person: Mapping[str, Any], patient: Mapping[str, Any], now: datetime) -> bool:
+def is_representative(related: Mapping[str, Any], patient: Mapping[str, Any], now: datetime) -> bool:
     """Say whether the RelatedPerson may act for the Patient at ``now``."""
-    if related_person.get("patient", {}).get("reference") != f"Patient/{patient.get('id')}":
-        return False
-    if related_person.get("active") is False or not _is_guardian(related_person):
-        return False
-    start, end = period_range(related_person.get("period", {}))
-    return start <= now <= end and (not is_adult(patient, now) or _is_protected(related_person, now))
+    concerned = related.get("patient", {}).get("reference") == f"Patient/{patient.get('id')}"
+    return concerned and is_guardian(related, now) and may_represent(related, patient, today_in_paris(now))
 
 
 def is_adult(patient: Mapping[str, Any], now: datetime) -> bool:
-    """Say whether the patient has come of age: from 00:00 of the 18th birthday in Paris.
-
-    Who has no complete birth date counts as an adult: a representative needs a minor that is known to be one.
-    """
-    try:
-        born = date.fromisoformat(patient.get("birthDate", ""))
-    except ValueError:
-        return True
-    today = now.astimezone(_PARIS).date()
-    return (today.year - _MAJORITY, today.month, today.day) >= (born.year, born.month, born.day)
+    """Say whether the patient is not certainly a minor: a representative needs one that is known to be."""
+    return not is_minor(patient.get("birthDate", ""), today_in_paris(now))
 
 
-def _is_guardian(related_person: Mapping[str, Any]) -> bool:
-    return any(
-        coding.get("code") == _GUARDIAN and coding.get("system") in _ROLE_CLASSES
-        for concept in related_person.get("relationship", ())
+def is_guardian(related: Mapping[str, Any], now: datetime) -> bool:
+    """Say whether a RelatedPerson is a legal representative now, of whomever."""
+    held = {
+        (coding.get("system"), coding.get("code"))
+        for concept in related.get("relationship", ())
         for coding in concept.get("coding", ())
-    )
+    }
+    return related.get("active") is not False and bool(held & _GUARDIAN) and covers(related.get("period", {}), now)
 
 
-def _is_protected(related_person: Mapping[str, Any], now: datetime) -> bool:
-    for extension in related_person.get("extension", ()):
-        if extension.get("url") == PROTECTION:
-            parts = {part.get("url"): part for part in extension.get("extension", ())}
-            names = {"start": parts.get("start", {}).get("valueDate"), "end": parts.get("end", {}).get("valueDate")}
-            start, end = period_range(names)
-            return start <= now <= end
-    return False
+def may_represent(related: Mapping[str, Any], patient: Mapping[str, Any], today: date) -> bool:
+    """Say whether a guardian represents this patient: a minor, or an adult under a measure that gives that power."""
+    birth = patient.get("birthDate", "")
+    return is_minor(birth, today) or any(_protects(each, today) for each in related.get("extension", ()))
+
+
+def is_minor(birth: str, today: date) -> bool:
+    """Say whether somebody of this birth date (possibly partial) is certainly younger than 18 on a day.
+
+    The 18th birthday itself is no longer within; who is born on 29 February comes of age on 1 March.
+    """
+    if not birth:
+        return False
+    year, month, day = (*(int(part) for part in birth.split("-")), 1, 1)[:3]
+    return (today.year - year, today.month, today.day) < (MAJORITY, month, day)
+
+
+def _protects(extension: Mapping[str, Any], today: date) -> bool:
+    if extension.get("url") != PROTECTION_URL:
+        return False
+    parts = {each.get("url"): each for each in extension.get("extension", ())}
+    kind = parts.get("type", {}).get("valueCode", "")
+    start, end = parts.get("start", {}).get("valueDate", ""), parts.get("end", {}).get("valueDate", "9999")
+    return kind in REPRESENTING_MEASURES and bool(start) and start <= today.isoformat() <= end

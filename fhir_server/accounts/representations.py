@@ -7,24 +7,14 @@ Spec: http://hl7.org/fhir/R4/person.html, http://hl7.org/fhir/R4/relatedperson.h
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date, datetime
-from typing import Any
-from zoneinfo import ZoneInfo
+from datetime import datetime
 
-from fhir_server.accounts.reading import Resource, codings, find_resources, search, to_name
+from fhir_server.access.periods import today_in_paris
+from fhir_server.access.representation import is_guardian, may_represent
+from fhir_server.accounts.reading import Resource, find_resources, search, to_name
 from fhir_server.storage.store import Store
 
-ROLE_SYSTEM = "https://mos.esante.gouv.fr/NOS/TRE_R260-HL7RoleClass/FHIR/TRE-R260-HL7RoleClass"
-PROTECTION_URL = "https://espace-sante.example/fhir/StructureDefinition/mesure-protection"
-"""Extension of RelatedPerson: the measure that protects an adult: ``type`` and its ``period``."""
-
-REPRESENTING_MEASURES = frozenset({"tutelle", "habilitation-familiale", "mandat-protection-future"})
-"""Measures that give the power to represent; under a curatelle the adult decides."""
-
-MAJORITY = 18
-PARIS = ZoneInfo("Europe/Paris")
 _TRUSTED = ("level3", "level4")
-_GUARDIAN = {(ROLE_SYSTEM, "GUARD"), ("http://terminology.hl7.org/CodeSystem/v3-RoleClass", "GUARD")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +35,7 @@ def find_persons(store: Store, patient: str, now: datetime) -> tuple[Person, ...
     if holder is None:
         return ()
     related = _related_persons(store, patient)
-    today = now.astimezone(PARIS).date()
+    today = today_in_paris(now)
     guarded = {each["patient"]["reference"]: each for each in related if is_guardian(each, now)}
     found = find_resources(store, guarded)
     others = [
@@ -55,54 +45,6 @@ def find_persons(store: Store, patient: str, now: datetime) -> tuple[Person, ...
     ]
     own = Person(holder["id"], to_name(holder, "usual", "official"))
     return (own, *sorted(others, key=lambda each: (each.name.casefold(), each.patient)))
-
-
-def is_guardian(related: Resource, now: datetime) -> bool:
-    """Whether a RelatedPerson is a legal representative now."""
-    if related.get("active") is False or not codings(related.get("relationship", [])) & _GUARDIAN:
-        return False
-    return covers(related.get("period", {}), now)
-
-
-def may_represent(related: Resource, patient: Resource, today: date) -> bool:
-    """Whether a guardian represents this patient: a minor, or an adult under a measure that gives that power."""
-    birth = patient.get("birthDate", "")
-    return is_minor(birth, today) or any(_protects(each, today) for each in related.get("extension", []))
-
-
-def is_minor(birth: str, today: date) -> bool:
-    """Whether somebody of this birth date (possibly partial) is certainly younger than 18 on a day in Paris.
-
-    The 18th birthday itself is no longer within; who is born on 29 February comes of age on 1 March.
-    """
-    if not birth:
-        return False
-    year, month, day = (*(int(part) for part in birth.split("-")), 1, 1)[:3]
-    return (today.year - year, today.month, today.day) < (MAJORITY, month, day)
-
-
-def covers(period: dict[str, Any], now: datetime) -> bool:
-    """Whether a FHIR Period holds an instant; days are those of Paris, and the last one belongs to it."""
-    return _reached(period.get("start"), now, before=True) and _reached(period.get("end"), now, before=False)
-
-
-def _reached(limit: str | None, now: datetime, *, before: bool) -> bool:
-    if limit is None:
-        return True
-    if "T" in limit:
-        moment = datetime.fromisoformat(limit)
-        return moment <= now if before else now <= moment
-    today = now.astimezone(PARIS).date().isoformat()[: len(limit)]
-    return limit <= today if before else today <= limit
-
-
-def _protects(extension: dict[str, Any], today: date) -> bool:
-    if extension.get("url") != PROTECTION_URL:
-        return False
-    parts = {each.get("url"): each for each in extension.get("extension", [])}
-    kind = parts.get("type", {}).get("valueCode", "")
-    start, end = parts.get("start", {}).get("valueDate", ""), parts.get("end", {}).get("valueDate", "9999")
-    return kind in REPRESENTING_MEASURES and bool(start) and start <= today.isoformat() <= end
 
 
 def _related_persons(store: Store, patient: str) -> list[Resource]:

@@ -5,13 +5,13 @@ gaps are filled with. A property test holds the result to ``to_index`` of the pa
 Spec: http://hl7.org/fhir/R4/auditevent.html, https://profiles.ihe.net/ITI/BALP/
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 from urllib.parse import urlsplit
 
-from fhir_server.access.caller import Caller
+from fhir_server.access.caller import Caller, Mode
 from fhir_server.audit import codes
 from fhir_server.fhir.json import to_json
 from fhir_server.search.indexer import to_index
@@ -63,6 +63,10 @@ class Shape(NamedTuple):
     own: bool = True
 
 
+EMERGENCY = "emergency/"
+"""Begins the rule of an access in a declared emergency; its mode follows."""
+
+
 @dataclass(frozen=True, slots=True)
 class Frame:
     """The JSON between id, lastUpdated, start and end of the period, recorded, entities; and the fixed index."""
@@ -109,7 +113,8 @@ def frame_of(occasion: Occasion, shape: Shape) -> Frame:
 
 def _event(occasion: Occasion, shape: Shape) -> dict[str, Any]:
     """Return the event without what differs from one to the next; entities lack what they are about."""
-    caller, kind = occasion.caller, codes.KINDS[shape.action]
+    caller, kind = _in_emergency(occasion.caller, shape.rules), codes.KINDS[shape.action]
+    occasion = replace(occasion, caller=caller)
     labels = dict.fromkeys(shape.labels)
     if caller.secret:
         labels[codes.HIDDEN_FROM_REPRESENTATIVES] = None
@@ -135,6 +140,12 @@ def _event(occasion: Occasion, shape: Shape) -> dict[str, Any]:
         "entity": _entities(caller, shape),
     }
     return {name: value for name, value in event.items() if value not in ("", [])}
+
+
+def _in_emergency(caller: Caller, rules: Iterable[str]) -> Caller:
+    """Return the caller in the mode in which the rules have let them through (``emergency/bris_de_glace``)."""
+    modes = [rule.removeprefix(EMERGENCY) for rule in rules if rule.startswith(EMERGENCY)]
+    return replace(caller, mode=cast(Mode, modes[0])) if modes else caller
 
 
 def _agents(occasion: Occasion, kind: codes.Kind, shape: Shape) -> list[dict[str, Any]]:

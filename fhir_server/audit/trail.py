@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
+from fhir_server.access.caller import Mode
 from fhir_server.audit import codes
 from fhir_server.audit.events import Event, Moment, build_event
 from fhir_server.audit.frames import Occasion
@@ -77,6 +78,13 @@ class Trail:
         if self._asking >= 0:
             now = self.asked[self._asking]
             self.asked[self._asking] = replace(now, parameters=parameters)
+
+    def declare(self, mode: Mode, reason: str) -> None:
+        """Note in which mode and why the caller acts in this request."""
+        if self.origin is not None:
+            occasion = self.origin.occasion
+            caller = replace(occasion.caller, mode=mode, reason=reason)
+            self.origin = replace(self.origin, occasion=replace(occasion, caller=caller))
 
     def disclose(self, touched: Iterable[Touched]) -> None:
         """Note resources that are about to be shown to the caller."""

@@ -7,9 +7,9 @@ holder and the attending doctor are told at once, by a Communication in the same
 
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
-from fhir_server.access.caller import Caller
+from fhir_server.access.caller import Caller, Mode
 from fhir_server.access.consents import prevail
 from fhir_server.access.facts import RecordFacts, caller_keys
 from fhir_server.access.matrix import find_habilitation
@@ -43,6 +43,7 @@ def emergency_access(ctx: RequestContext, request: FhirRequest, route: Route) ->
     _check_habilitation(ctx.caller, mode)
     patient = find_patient(ctx.repository, values)
     _check_opposition(_facts(ctx, patient), mode)
+    ctx.trail.declare(cast(Mode, mode), reason[:_LONGEST_REASON])
     until = ctx.now + timedelta(seconds=ctx.settings.emergency_access_lifetime)
     ctx.repository.write_as_server(
         [_alert(ctx, patient, mode)], (EMERGENCIES, _record(ctx, patient, mode, reason[:_LONGEST_REASON], until))

@@ -8,6 +8,8 @@ from typing import Any
 from fhir_server.access.caller import LOCAL_CALLER
 from fhir_server.access.care_circle import is_attending
 from fhir_server.access.policy import Action, Policy
+from fhir_server.audit.frames import EMERGENCY
+from fhir_server.audit.touched import Touched
 from fhir_server.audit.trail import Trail
 from fhir_server.errors import Deleted, NotFound
 from fhir_server.fhir.json import parse_stored
@@ -125,7 +127,15 @@ class Repository:
 
     def disclose(self, action: Action, documents: Sequence[Document], rule: str = "") -> None:
         """Note that the caller is about to be shown these."""
-        self.trail.disclose(to_touched(action, one, rule) for one in documents)
+        self.trail.disclose(self._in_emergency(to_touched(action, one, rule)) for one in documents)
+
+    def _in_emergency(self, touched: Touched) -> Touched:
+        """Return what is noted, with the mode of the emergency that the caller has declared for its patient."""
+        if self.policy.caller.kind != "professional" or not touched.patients:
+            return touched
+        records = self.policy.about(touched.patients).facts().records
+        modes = [record.emergency for record in records if record.emergency]
+        return replace(touched, rule=f"{EMERGENCY}{modes[0]}") if modes else touched
 
     def search(self, query: compiler.Query, fields: Sequence[str] = (), *, with_body: bool = True) -> list[Document]:
         """Return what a compiled query finds, with the index fields named; its tree must come from ``restrict``.

@@ -140,3 +140,24 @@ def test_a_patient_is_found_by_identity(record: World) -> None:
     found = declare(record, other, identifier="urn:oid:1.2.250.1.213.1.4.10|279035121518989", **URGENT)
     assert found.body["parameter"][0]["valueReference"] == of("marie")
     assert declare(record, other, **URGENT).status == 400
+
+
+def purposes(event: dict[str, Any]) -> set[str]:
+    return {coding["code"] for purpose in event.get("purposeOfEvent", []) for coding in purpose["coding"]}
+
+
+def test_the_trail_tells_the_emergency_its_reason_and_all_that_was_seen_in_it(record: World) -> None:
+    declare(record, other, patient=of("marie"), **URGENT)
+    record.ask(other).get("DocumentReference/plain")
+    record.ask(other).get("DocumentReference?patient=marie")
+    record.ask(gp).get("DocumentReference/plain")
+    auditor = operator(roles=("auditor",))
+    events = record.ask(auditor).get("AuditEvent?patient=Patient/marie&_count=100").resources
+    by_other = [event for event in events if "Practitioner/other" in str(event["agent"])]
+    assert len(by_other) >= 3
+    ordinary = [event for event in by_other if purposes(event) != {"BTG", "bris_de_glace"}]
+    assert ordinary == []
+    assert "Patient inconscient" in str(by_other)
+    assert all("BTG" not in purposes(event) for event in events if event not in by_other)
+    assert record.ask(other).get("AuditEvent").ids == []
+    assert "Patient inconscient" in str(record.ask(marie).get("AuditEvent?_count=100").resources)

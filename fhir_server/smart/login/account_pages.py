@@ -11,10 +11,10 @@ from typing import Any
 from flask import Blueprint, Response, jsonify, request
 from marshmallow import EXCLUDE, Schema, fields, validate
 
+from fhir_server.access.periods import PARIS
 from fhir_server.accounts.account import Account
 from fhir_server.accounts.accounts import knows_security_keys
 from fhir_server.accounts.passwords import check_password
-from fhir_server.accounts.representations import PARIS
 from fhir_server.accounts.sessions import Session
 from fhir_server.errors import FhirError
 from fhir_server.smart.login.browser import Browser, own_path

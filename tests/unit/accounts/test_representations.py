@@ -5,14 +5,8 @@ from typing import Any
 
 import pytest
 
-from fhir_server.accounts.representations import (
-    PROTECTION_URL,
-    ROLE_SYSTEM,
-    covers,
-    is_guardian,
-    is_minor,
-    may_represent,
-)
+from fhir_server.access.periods import covers
+from fhir_server.access.representation import PROTECTION_URL, ROLE_SYSTEM, is_guardian, is_minor, may_represent
 
 NOW = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
 
