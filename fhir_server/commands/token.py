@@ -86,9 +86,7 @@ def _for_client(composition: Composition, wanted: WantedToken) -> Authority:
 
 def _for_account(composition: Composition, wanted: WantedToken) -> Authority:
     parts = composition.smart()
-    account = parts.people.find_account(wanted.account or "", None)
-    if account is None:
-        raise CommandFailed(_NO_ACCOUNT)
+    account = _account(composition, wanted.account or "")
     professional = account.professional
     now = parts.ground.now()
     consent = Consent(
@@ -105,6 +103,18 @@ def _for_account(composition: Composition, wanted: WantedToken) -> Authority:
     if not authority.holds:
         raise CommandFailed(_NOT_THEIRS)
     return authority
+
+
+def _account(composition: Composition, name: str) -> Account:
+    """Return what is true now of an account, by its id or login name; a professional in their first situation."""
+    directory = composition.accounts().directory
+    found = directory.find(name) or directory.find_by_login(name.casefold())
+    if found is not None:
+        role = found.situations[0].practitioner_role if found.situations else None
+        account = composition.smart().people.find_account(found.id, role)
+        if account is not None:
+            return account
+    raise CommandFailed(_NO_ACCOUNT)
 
 
 def _patient(account: Account, wanted: str | None) -> str | None:
