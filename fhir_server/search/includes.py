@@ -117,8 +117,7 @@ def parse_include(name: str, value: str, types: Sequence[str]) -> Include:
     if not 2 <= len(parts) <= 3 or not is_resource_type(parts[0]):
         raise Value(_FORM)
     source, code, target = parts[0], parts[1], parts[2] if len(parts) == 3 else None
-    if reverse:
-        check_joined(source)
+    check_joined(source if reverse else target)
     parameters = _all_of(source) if code == "*" else (_parameter(source, code),)
     targets = {one for parameter in parameters for one in parameter.targets}
     if target is not None and target not in targets:

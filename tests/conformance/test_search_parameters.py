@@ -18,6 +18,7 @@ from fhir_server.search.indexer import to_index
 from fhir_server.search.matcher import index_document, matches
 from fhir_server.search.parameters import SearchParameter, search_parameters
 from fhir_server.search.parser import parse_search
+from fhir_server.storage.documents import collection_of
 from fhir_server.storage.embedded import EmbeddedMongod
 from fhir_server.storage.mongo import MongoStore
 from fhir_server.storage.store import Change, Plan, Query
@@ -72,7 +73,8 @@ def test_every_parameter_finds_its_value_and_no_other(stored: MongoStore, resour
         asked = [(built.asked, True), ("false" if other.asked == built.asked else other.asked, False)]
         for value, expected in asked:
             tree = parse_search(resource_type, [(parameter.code, value)], strict=True, base_url=BASE, now=NOW).tree
-            by_store = stored.find(Query(to_filter(build_and([ReferenceIs((reference,)), tree])), with_body=False))
+            filter = to_filter(build_and([ReferenceIs((reference,)), tree]))
+            by_store = stored.find(Query(filter, with_body=False, collection=collection_of(reference)))
             if matches(tree, document) is not expected or bool(by_store) is not expected:
                 wrong.append((reference, parameter.type, value, expected, bool(by_store)))
         missing = parse_search(resource_type, [(f"{parameter.code}:missing", "true")], strict=True, base_url=BASE).tree

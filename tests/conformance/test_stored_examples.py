@@ -37,6 +37,7 @@ def lenient(tmp_path: Path) -> object:
         composition = Composition(
             Settings.from_environment(
                 {},
+                auth="open",
                 mongodb_uri=mongod.uri,
                 data_directory=tmp_path,
                 referential_integrity_write=False,
@@ -52,7 +53,13 @@ def test_every_example_comes_back_as_it_went_in(lenient: Fhir) -> None:
         name, content = example
         resource = parse_json(content)
         address = f"{resource['resourceType']}/{resource['id']}"
-        reply = lenient.put(address, content, Content_Type="application/fhir+json")
+        if resource["resourceType"] == "AuditEvent":  # the trail is added to, under ids of the server's
+            reply = lenient.post("AuditEvent", content, Content_Type="application/fhir+json")
+            address = f"AuditEvent/{reply.body.get('id')}"
+            mark = {"extension": reply.body.get("extension", [])[:1] + resource.get("extension", [])}  # who sent it
+            resource = {**resource, "id": reply.body.get("id"), **mark}
+        else:
+            reply = lenient.put(address, content, Content_Type="application/fhir+json")
         if reply.status != 201:
             return name
         stored = parse_json(lenient.get(address).content)

@@ -111,7 +111,7 @@ def test_a_professional_of_one_situation_is_not_asked(make_site: Callable[..., S
     assert "Hôpital" in browser.follow().get_data(as_text=True)
     # The second time the PractitionerRole is there already.
     assert site.browser().sign_in("martin").headers["Location"] == "/auth/account"
-    assert len(site.composition.store().counts()) == 2
+    assert site.composition.store().counts().keys() - {"AuditEvent"} == {"Practitioner", "PractitionerRole"}
 
 
 def test_a_professional_without_a_situation_goes_nowhere(make_site: Callable[..., Site]) -> None:
