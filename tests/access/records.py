@@ -11,6 +11,8 @@ OTHER = "899700000022"
 DENTIST = "899700000033"
 ROLE = "https://mos.esante.gouv.fr/NOS/TRE_R260-HL7RoleClass/FHIR/TRE-R260-HL7RoleClass"
 LOINC = "http://loinc.org"
+TITLED = [{"attachment": {"title": "compte rendu"}}]
+"""Content of a document without a Binary."""
 
 
 def resource(reference: str, **more: Any) -> dict[str, Any]:
