@@ -123,6 +123,8 @@ def _effect(provision: Mapping[str, Any], *, permits: bool, deeper: bool = False
     meant = {kind: tuple(_references(data, kind)) for kind in ("instance", "related", "dependents", "authoredby")}
     labels = tuple(f"{label.get('system', '')}|{label.get('code', '')}" for label in provision.get("securityLabel", ()))
     unknown = any(one.get("meaning") not in meant or not name_of(one.get("reference", {})) for one in data)
+    if unknown and not permits:
+        meant = dict.fromkeys(meant, ())  # what is denied besides the data that are understood is denied too
     return Effect(
         permits,
         tuple(purpose.get("code", "") for purpose in provision.get("purpose", ())),

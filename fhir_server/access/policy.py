@@ -20,8 +20,20 @@ from fhir_server.access.rule import Action, Rule
 from fhir_server.access.rules.catalogue import RULES
 from fhir_server.access.scope_tree import scope_tree
 from fhir_server.access.scopes import Letter, allows
-from fhir_server.fhir.definitions import resource_types
-from fhir_server.search.ast import Everything, Node, Nothing, TypeIs, build_and, build_or
+from fhir_server.fhir.definitions import compartment_definitions, resource_types
+from fhir_server.search.ast import (
+    And,
+    Everything,
+    Node,
+    Nothing,
+    OfNoPatient,
+    Or,
+    OwnedBy,
+    ReferenceIs,
+    TypeIs,
+    build_and,
+    build_or,
+)
 from fhir_server.search.matcher import matches
 
 __all__ = ["Action", "FactsSource", "Policy"]
@@ -30,6 +42,7 @@ FactsSource = Callable[[Sequence[str] | None], Facts]
 """Returns the facts about the records of some patients (``Patient/id``); None: of those that the caller may know of."""
 
 _UNRESTRICTED = ("open", "local")
+_SHOWING: tuple[Action, ...] = ("read", "search")
 _OF_MANY = ("professional", "system")
 _LETTERS: Mapping[Action, Letter] = {
     "read": "r", "vread": "r", "history": "r", "search": "s", "create": "c", "update": "u", "patch": "u", "delete": "d",
@@ -66,15 +79,18 @@ class Policy:
         """The caller acts for more than one patient: what they may do depends on whose record it is."""
         return self.caller.kind in _OF_MANY
 
-    @property
-    def chooses_ids(self) -> bool:
-        """The caller may give ids to new resources: whoever may not see that an id is taken may not."""
-        return self.unrestricted or self.caller.trusted or self.caller.kind == "operator"
+    def chooses_ids(self, resource_type: str) -> bool:
+        """Say whether the caller may give ids to new resources of a type: only who sees all ids that are taken may."""
+        if self.unrestricted:
+            return True
+        if not self.caller.trusted and self.caller.kind != "operator":
+            return False
+        return any(_is_all(self.filter(resource_type, action), resource_type) for action in ("read", "search"))
 
     @property
     def explains(self) -> bool:
-        """The caller may be told what a search examined, which tells of what it did not return."""
-        return self.unrestricted or self.caller.trusted
+        """The caller may be told what a search examined: it tells of what was not returned, so nothing is withheld."""
+        return self.unrestricted
 
     @property
     def digest(self) -> str:
@@ -131,6 +147,21 @@ class Policy:
         return compiled
 
 
+def _is_all(tree: Node, resource_type: str) -> bool:
+    """Say whether the tree leaves out nothing of the type, as far as can be told without looking at any resource."""
+    match tree:
+        case And(children):
+            return all(_is_all(child, resource_type) for child in children)
+        case Or(children):
+            return any(_is_all(child, resource_type) for child in children)
+        case TypeIs(types):
+            return resource_type in types
+        case OfNoPatient():
+            return not compartment_definitions()["Patient"].get(resource_type)
+        case _:
+            return isinstance(tree, Everything)
+
+
 def _on_change(facts: Facts, applying: Sequence[Rule], delta: Delta, document: Mapping[str, Any]) -> Decision:
     fitting = [rule for rule in applying if rule.elements is None or delta.elements <= rule.elements]
     if not fitting or (delta.moves and not facts.caller.trusted):
@@ -153,7 +184,9 @@ def _compile(facts: Facts, resource_type: str, action: Action) -> Compiled:
 
 
 def _scopes(facts: Facts, resource_type: str, action: Action) -> Node:
-    """Return what the token's scopes name; referring to something and defining need a rule alone."""
+    """Return what the token's scopes name; defining needs a rule alone."""
+    if action == "refer":
+        return _referable(facts, resource_type)
     letter = _LETTERS.get(action)
     if letter is None:
         return Everything()
@@ -162,3 +195,18 @@ def _scopes(facts: Facts, resource_type: str, action: Action) -> Node:
         # In no compartment: for a Binary its carriers tell whose it is, the directory is everybody's.
         return TypeIs((resource_type,)) if allows(caller.scopes, resource_type, letter) else Nothing()
     return scope_tree(caller.scopes, resource_type, letter, caller.patient, facts.base_url)
+
+
+def _referable(facts: Facts, resource_type: str) -> Node:
+    """Return what may be referred to: what the scopes let the caller read or find, and whom the token itself names.
+
+    Otherwise a reference, or the criteria of a conditional one, would tell of what the scopes do not show. Identities
+    are a rule's matter, and so is content: it goes where its depositor says.
+    """
+    caller = facts.caller
+    if resource_type in PUBLIC or (resource_type == "Patient" and caller.kind in _OF_MANY):
+        return Everything()
+    named = [one for one in (f"Patient/{caller.patient}", f"Encounter/{caller.encounter}", caller.user) if one]
+    own = OwnedBy(facts.own_keys) if resource_type == "Binary" else Nothing()
+    readable = (_scopes(facts, resource_type, action) for action in _SHOWING)
+    return build_or([*readable, own, ReferenceIs(tuple(named))])

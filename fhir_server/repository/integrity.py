@@ -43,6 +43,29 @@ def check_targets(
         raise BusinessRule(issues)
 
 
+def new_content(index: Mapping[str, Any], before: Mapping[str, Any]) -> set[str]:
+    """Return the references of the Binaries that a resource carries and did not carry before."""
+    return set(_content(index)).difference(_content(before))
+
+
+def check_content(images: Iterable[tuple[str, str, Collection[str]]], known: Mapping[str, Document]) -> None:
+    """Raise ``BusinessRule`` with every resource that would carry content which may not be referred to.
+
+    ``images`` are (location, resource type, new content): who carries content opens it to its own readers.
+    """
+    issues = [
+        Issue("business-rule", _text_of_missing("Binary"), expression=(location or kind,))
+        for location, kind, content in images
+        if any(not _lives(target, (), (), known) for target in content)
+    ]
+    if issues:
+        raise BusinessRule(issues)
+
+
+def _content(index: Mapping[str, Any]) -> list[str]:
+    return [target.removeprefix(CONTENT) for target in index.get("x", ()) if target.startswith(CONTENT)]
+
+
 def _references(index: Mapping[str, Any]) -> list[str]:
     return [target for target in index.get("x", ()) if not target.startswith(CONTENT)]
 
@@ -57,12 +80,16 @@ def _lives(target: str, written: Collection[str], deleted: Collection[str], know
 def _dangling(location: str, resource: Mapping[str, Any], dead: set[str], base_url: str) -> Iterable[Issue]:
     for reference, path in local_references(resource, base_url):
         if f"{reference.type}/{reference.id}" in dead:
-            text = Text(
-                f"The {reference.type} that is referred to does not exist here",
-                f"La ressource {reference.type} à laquelle il est fait référence n’existe pas ici",
-            )
+            text = _text_of_missing(reference.type)
             where = path if not location else location + path[path.index(".") :]
             yield Issue("business-rule", text, expression=(where,))
+
+
+def _text_of_missing(resource_type: str) -> Text:
+    return Text(
+        f"The {resource_type} that is referred to does not exist here",
+        f"La ressource {resource_type} à laquelle il est fait référence n’existe pas ici",
+    )
 
 
 def check_referrers(

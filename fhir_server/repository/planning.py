@@ -68,8 +68,10 @@ def identify_steps(proposals: Sequence[Proposal], known: Known) -> list[Step]:
     return steps
 
 
-def check_conditions(steps: Sequence[Step], known: Known, *, update_as_create: bool) -> list[Step]:
+def check_conditions(steps: Sequence[Step], known: Known, update_as_create: Callable[[str], bool]) -> list[Step]:
     """Return the steps with their present versions, once every ``If-Match`` and state that they ask for holds.
+
+    ``update_as_create`` tells of a resource type whether PUT to an unknown id creates.
 
     Raises ``PreconditionFailed``, ``NotFound``, ``Deleted`` or ``MethodNotAllowed`` with the issues of every step,
     ``VersionConflict`` when a match has been deleted in the meantime.
@@ -155,7 +157,7 @@ def _check_identities(steps: Sequence[Step]) -> None:
         raise Invalid(issues)
 
 
-def _check(step: Step, update_as_create: bool) -> None:
+def _check(step: Step, update_as_create: Callable[[str], bool]) -> None:
     proposal = step.proposal
     if step.keep:
         return
@@ -168,7 +170,7 @@ def _check(step: Step, update_as_create: bool) -> None:
             if step.before is not None:
                 raise Duplicate(_EXISTS)
         case "update":
-            if step.before is None and not step.fresh and not update_as_create:
+            if step.before is None and not step.fresh and not update_as_create(proposal.resource_type):
                 raise MethodNotAllowed(_NO_UPDATE_AS_CREATE, headers={"Allow": "POST"})
         case "patch":
             _check_patchable(step)

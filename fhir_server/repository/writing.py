@@ -23,7 +23,7 @@ from fhir_server.fhir.reference import rewrite, split_url
 from fhir_server.repository import criteria as conditions
 from fhir_server.repository.authorising import POLICY_INDEX, Authority
 from fhir_server.repository.change import UNCHANGING, Criteria, Known, Proposal, Resource, Written
-from fhir_server.repository.integrity import check_referrers, check_targets, missing_targets
+from fhir_server.repository.integrity import check_content, check_referrers, check_targets, missing_targets, new_content
 from fhir_server.repository.planning import Step, check_conditions, identify_steps, references_of
 from fhir_server.repository.provenances import provenance_changes
 from fhir_server.repository.publishing import Defined, Publication, publish, wait_until_seen
@@ -131,8 +131,7 @@ class Writer:
         mapping = conditions.resolve_references(conditional, matches, created)
         mapping.update(_full_urls(steps, self.base_url))
         known = self._known(steps)
-        creates = self.rules.update_as_create and self.policy.chooses_ids
-        steps = check_conditions(steps, Known(known), update_as_create=creates)
+        steps = check_conditions(steps, Known(known), self._creates_by_update)
         images = self._images(steps, mapping)
         changing = [image for image in images if image.change is not None]
         decisions = self._authorise(changing)
@@ -148,6 +147,9 @@ class Writer:
             if publication.guards:
                 wait_until_seen(self.registry)
         return _outcomes(proposals, images)
+
+    def _creates_by_update(self, resource_type: str) -> bool:
+        return self.rules.update_as_create and self.policy.chooses_ids(resource_type)
 
     def _check_scopes(self, proposals: Sequence[Proposal]) -> None:
         """Raise ``Forbidden`` when the caller's token is not for what is asked, whatever is there."""
@@ -237,9 +239,22 @@ class Writer:
                 known = {**known, **self._targets(missing)}
             located = [(image.step.proposal.location or "", image.resource, image.index) for image in writes]
             check_targets(located, written, deleted, known, self.base_url)
+        if writes and not self.policy.unrestricted:
+            self._check_content(writes, written)
         if self.rules.check_referrers and deleted:
             after = {image.step.reference: image.index for image in writes}
             check_referrers(self.store, deleted, after, self._visible)
+
+    def _check_content(self, writes: Sequence[Image], written: Collection[str]) -> None:
+        """Let nobody open content to themselves by carrying it: it must be theirs to refer to, or written along."""
+        carried = [
+            (image, new_content(image.index, image.before.index if image.before else {}) - set(written))
+            for image in writes
+        ]
+        wanted = {target for _, content in carried for target in content}
+        if wanted:
+            located = [(image.location or "", image.resource["resourceType"], content) for image, content in carried]
+            check_content(located, self._targets(wanted))
 
     def _targets(self, references: Iterable[str]) -> dict[str, Document]:
         """Return what may be referred to of these."""

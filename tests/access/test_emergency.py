@@ -6,7 +6,8 @@ import pytest
 
 from fhir_server.repository.facts import EMERGENCIES
 from tests.access.callers import World, backend, operator, patient, professional
-from tests.access.test_records import GP, consent, documents, gp, marie, nurse, other, record, resource
+from tests.access.records import GP, consent, resource
+from tests.access.test_records import documents, gp, marie, nurse, other, record
 
 __all__ = ["record"]
 

@@ -7,7 +7,8 @@ import pytest
 
 from fhir_server.access.labels import VISIBILITY
 from tests.access.callers import World
-from tests.access.test_records import document, gp, lea, marie, mother, record, resource
+from tests.access.records import TITLED, document, resource
+from tests.access.test_records import gp, lea, marie, mother, record
 
 __all__ = ["record"]
 
@@ -36,7 +37,9 @@ def test_a_changed_label_is_noted_with_what_was_before(record: World) -> None:
 
 
 def test_a_deletion_is_noted_and_not_hindered_by_what_was_noted_before(record: World) -> None:
-    written = record.ask(marie).post("DocumentReference", {**document("x", "marie"), "securityLabel": [MASKED]})
+    written = record.ask(marie).post(
+        "DocumentReference", {**document("x", "marie", content=TITLED), "securityLabel": [MASKED]}
+    )
     assert written.status == 201, written.content
     id = written.body["id"]
     shown = {name: value for name, value in written.body.items() if name not in ("securityLabel", "meta")}
@@ -48,7 +51,7 @@ def test_a_deletion_is_noted_and_not_hindered_by_what_was_noted_before(record: W
 
 
 def test_what_a_representative_does_is_noted_on_behalf_of_the_child(record: World) -> None:
-    reply = record.ask(mother).post("DocumentReference", document("x", "lea"))
+    reply = record.ask(mother).post("DocumentReference", document("x", "lea", content=TITLED))
     assert reply.status == 201, reply.content
     (told,) = provenances(record, f"DocumentReference/{reply.body['id']}")
     assert codes(told) == {"representative-action"}
@@ -56,7 +59,7 @@ def test_what_a_representative_does_is_noted_on_behalf_of_the_child(record: Worl
 
 
 def test_an_ordinary_write_makes_none(record: World) -> None:
-    assert record.ask(marie).post("DocumentReference", document("x", "marie")).status == 201
+    assert record.ask(marie).post("DocumentReference", document("x", "marie", content=TITLED)).status == 201
     assert record.local.get("Provenance?_summary=count").body["total"] == 0
 
 
@@ -71,7 +74,10 @@ def test_the_header_tells_of_all_that_the_request_writes(record: World) -> None:
     header = json.dumps(GIVEN)
     reply = record.ask(marie).transact(
         *(
-            {"resource": document(id, "marie"), "request": {"method": "POST", "url": "DocumentReference"}}
+            {
+                "resource": document(id, "marie", content=TITLED),
+                "request": {"method": "POST", "url": "DocumentReference"},
+            }
             for id in ("a", "b")
         ),
         X_Provenance=header,
@@ -95,7 +101,7 @@ def test_the_header_tells_of_all_that_the_request_writes(record: World) -> None:
     ],
 )
 def test_a_header_that_is_no_good_stops_the_write(record: World, header: str) -> None:
-    reply = record.ask(marie).post("DocumentReference", document("x", "marie"), X_Provenance=header)
+    reply = record.ask(marie).post("DocumentReference", document("x", "marie", content=TITLED), X_Provenance=header)
     assert reply.status == 400
     assert record.local.get("Provenance?_summary=count").body["total"] == 0
     assert record.ask(marie).get("DocumentReference?_summary=count").body["total"] == 3

@@ -6,68 +6,8 @@ import pytest
 
 from fhir_server.access.labels import VISIBILITY
 from fhir_server.access.scopes import parse_scopes
-from tests.access.callers import IDNAT, World, backend, operator, patient, professional, representative
-
-GP = "899700218896"
-NURSE = "899700000011"
-OTHER = "899700000022"
-DENTIST = "899700000033"
-ROLE = "https://mos.esante.gouv.fr/NOS/TRE_R260-HL7RoleClass/FHIR/TRE-R260-HL7RoleClass"
-
-
-def resource(reference: str, **more: Any) -> dict[str, Any]:
-    kind, _, id = reference.partition("/")
-    return {"resourceType": kind, "id": id, **more}
-
-
-def document(id: str, of: str, *labels: str, code: str = "11502-2", **more: Any) -> dict[str, Any]:
-    return resource(
-        f"DocumentReference/{id}",
-        status="current",
-        type={"coding": [{"system": "http://loinc.org", "code": code}]},
-        subject={"reference": f"Patient/{of}"},
-        content=[{"attachment": {"url": f"Binary/{id}"}}],
-        **(
-            {"securityLabel": [{"coding": [{"system": VISIBILITY, "code": label}]} for label in labels]}
-            if labels
-            else {}
-        ),
-        **more,
-    )
-
-
-def binary(id: str) -> dict[str, Any]:
-    return resource(f"Binary/{id}", contentType="text/plain", data="c2VjcmV0")
-
-
-def consent(id: str, of: str, kind: str, number: str | None = None, **provision: Any) -> dict[str, Any]:
-    actor = {
-        "role": {"coding": [{"code": "IRCP"}]},
-        "reference": {"type": "Practitioner", "identifier": {"system": IDNAT, "value": number}},
-    }
-    return resource(
-        f"Consent/{id}",
-        status="active",
-        scope={"coding": [{"system": "http://terminology.hl7.org/CodeSystem/consentscope", "code": "patient-privacy"}]},
-        category=[{"coding": [{"system": "http://loinc.org", "code": "59284-0"}]}],
-        patient={"reference": f"Patient/{of}"},
-        dateTime="2026-06-13T18:00:00+02:00",
-        policy=[{"uri": "https://espace-sante.example/policy"}],
-        provision={"type": kind, **provision, **({"actor": [actor]} if number else {})},
-    )
-
-
-def circle(of: str, *members: tuple[str, str]) -> dict[str, Any]:
-    return resource(
-        f"CareTeam/{of}",
-        status="active",
-        subject={"reference": f"Patient/{of}"},
-        participant=[
-            {"member": {"identifier": {"system": IDNAT, "value": number}}, "role": [{"coding": [{"code": role}]}]}
-            for number, role in members
-        ],
-    )
-
+from tests.access.callers import World, backend, operator, patient, professional, representative
+from tests.access.records import DENTIST, GP, NURSE, OTHER, ROLE, binary, circle, consent, document, resource
 
 gp = professional("gp", GP)
 nurse = professional("nurse", NURSE, "60")

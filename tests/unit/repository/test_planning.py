@@ -126,9 +126,9 @@ def test_if_match_names_the_live_version(before: Document | None, if_match: str,
     state = known(before) if before else Known()
     if fails:
         with pytest.raises(PreconditionFailed):
-            check_conditions(steps, state, update_as_create=True)
+            check_conditions(steps, state, lambda kind: True)
     else:
-        assert check_conditions(steps, state, update_as_create=True)[0].before == before
+        assert check_conditions(steps, state, lambda kind: True)[0].before == before
 
 
 @pytest.mark.parametrize(
@@ -139,27 +139,27 @@ def test_if_none_match_star_only_creates(before: Document | None, fails: bool) -
     state = known(before) if before else Known()
     if fails:
         with pytest.raises(PreconditionFailed):
-            check_conditions(steps, state, update_as_create=True)
+            check_conditions(steps, state, lambda kind: True)
     else:
-        check_conditions(steps, state, update_as_create=True)
+        check_conditions(steps, state, lambda kind: True)
 
 
 def test_update_as_create_can_be_switched_off() -> None:
     with pytest.raises(MethodNotAllowed):
-        check_conditions(identify_steps([update("1")], Known()), Known(), update_as_create=False)
+        check_conditions(identify_steps([update("1")], Known()), Known(), lambda kind: False)
 
 
 @pytest.mark.parametrize(("before", "error"), [(None, NotFound), (document("1", deleted=True), Deleted)])
 def test_a_patch_needs_a_live_resource(before: Document | None, error: type[Exception]) -> None:
     steps = [Step(Proposal("patch", "PATCH", "Patient", "1"), "Patient/1")]
     with pytest.raises(error):
-        check_conditions(steps, known(before) if before else Known(), update_as_create=True)
+        check_conditions(steps, known(before) if before else Known(), lambda kind: True)
 
 
 def test_a_create_never_overwrites() -> None:
     steps = [Step(Proposal("create", "POST", "Patient"), "Patient/1")]
     with pytest.raises(Duplicate):
-        check_conditions(steps, known(document("1")), update_as_create=True)
+        check_conditions(steps, known(document("1")), lambda kind: True)
 
 
 def test_the_problems_of_all_proposals_are_told_at_once() -> None:
@@ -168,7 +168,7 @@ def test_the_problems_of_all_proposals_are_told_at_once() -> None:
         update("2", if_match="9", location="Bundle.entry[1].resource"),
     ]
     with pytest.raises(PreconditionFailed) as raised:
-        check_conditions(identify_steps(proposals, Known()), Known(), update_as_create=True)
+        check_conditions(identify_steps(proposals, Known()), Known(), lambda kind: True)
     assert [issue.expression for issue in raised.value.issues] == [
         ("Bundle.entry[0].resource",),
         ("Bundle.entry[1].resource",),
