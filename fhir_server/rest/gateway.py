@@ -10,12 +10,13 @@ from time import perf_counter
 from typing import Any, Protocol
 
 from fhir_server.access.caller import Caller
+from fhir_server.access.credentials import RefusedToken
 from fhir_server.context import RequestContext
 from fhir_server.interactions.auditing import write_refusal
 from fhir_server.interactions.dispatch import dispatch_audited
 from fhir_server.interactions.request import FhirResponse
 from fhir_server.rest import metrics
-from fhir_server.rest.authentication import Authenticate, RefusedToken
+from fhir_server.rest.authentication import Authenticate
 from fhir_server.rest.cors import METHODS, Cors
 from fhir_server.rest.headers import request_id
 from fhir_server.rest.logs import Log

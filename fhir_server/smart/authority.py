@@ -85,7 +85,7 @@ class Authority:
             user_name=account.user_name,
             patient=consent.patient if consent else None,
             encounter=consent.context.get("encounter") if consent else None,
-            roles=_rights(self.client) if account.kind == "operator" else (),
+            roles=account.roles if account.kind == "operator" else (),
         )
         return self._with_profession(caller, account)
 

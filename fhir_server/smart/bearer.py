@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import unquote_plus
 
 from fhir_server.access.caller import ANONYMOUS_CALLER, Caller
+from fhir_server.access.credentials import RefusedToken
 from fhir_server.errors import Login, Text
 from fhir_server.smart.tokens import Tokens
 
@@ -44,7 +45,8 @@ class BearerTokens:
         """Return the caller behind a WSGI request. One round trip.
 
         Without a token it is the anonymous caller, and only for the capability statement. Raises ``Login`` (401, with
-        ``WWW-Authenticate``) for every other request without a good token, and for a token in the URL.
+        ``WWW-Authenticate``) for every other request without a good token, and for a token in the URL; ``RefusedToken``
+        when it is known whose it was.
         """
         if _names_token(environ.get("QUERY_STRING", "")):
             raise _refused(_IN_URL, "invalid_request")
@@ -56,9 +58,11 @@ class BearerTokens:
         matched = _BEARER.fullmatch(header)
         if matched is None:
             raise _refused(_NOT_BEARER, "invalid_request")
-        token = self.tokens.find(matched[1])
+        token = self.tokens.look_up(matched[1])
         if token is None or token.use != "access":
             raise _refused(_BAD, "invalid_token")
+        if token.expires <= self.tokens.ground.now():
+            raise RefusedToken(_BAD, caller=token.to_caller(), headers=_challenge("invalid_token"))
         return token.to_caller()
 
 
@@ -69,5 +73,8 @@ def _names_token(query: str) -> bool:
 
 
 def _refused(text: Text, error: str | None) -> Login:
-    challenge = 'Bearer realm="fhir"' if error is None else f'Bearer realm="fhir", error="{error}"'
-    return Login(text, headers={"WWW-Authenticate": challenge})
+    return Login(text, headers=_challenge(error))
+
+
+def _challenge(error: str | None) -> dict[str, str]:
+    return {"WWW-Authenticate": 'Bearer realm="fhir"' if error is None else f'Bearer realm="fhir", error="{error}"'}

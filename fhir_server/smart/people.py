@@ -114,6 +114,11 @@ class Account(Protocol):
         """The facts of a professional; None for everybody else."""
         ...
 
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """Further rights that an operator has been given (``auditor``)."""
+        ...
+
 
 class Session(Protocol):
     """A login that is still good."""

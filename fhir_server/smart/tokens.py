@@ -91,10 +91,13 @@ class Tokens:
 
     def find(self, token: str) -> Token | None:
         """Return a token that is good now, or None. One round trip."""
+        found = self.look_up(token)
+        return None if found is None or found.expires <= self.ground.now() else found
+
+    def look_up(self, token: str) -> Token | None:
+        """Return a token that was once given, whether it has expired or not, as long as it is remembered."""
         found = self.ground.find_one(TOKENS, {"_id": digest(token)})
-        if found is None or aware(found["expires"]) <= self.ground.now():
-            return None
-        return _to_token(found)
+        return None if found is None else _to_token(found)
 
     def issue(self, authority: Authority, access: str, scope: str, refresh: str | None, refresh_scope: str) -> None:
         """Keep an access token and perhaps a refresh token.

@@ -4,12 +4,12 @@ from dataclasses import replace
 from typing import Any
 
 from fhir_server.access.caller import LOCAL_CALLER, OPEN_CALLER, Caller
+from fhir_server.access.credentials import RefusedToken
 from fhir_server.access.policy import Policy
 from fhir_server.app import Composition, build_app
 from fhir_server.audit.codes import HIDDEN_FROM_REPRESENTATIVES
 from fhir_server.context import RequestContext
 from fhir_server.errors import Text
-from fhir_server.rest.authentication import RefusedToken
 from fhir_server.rest.gateway import FhirGateway
 from tests.rest.fhir import Fhir, Reply
 

@@ -71,6 +71,7 @@ class Account:
     user_name: str
     persons: tuple[Person, ...] = ()
     professional: Professional | None = None
+    roles: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
