@@ -52,7 +52,7 @@ def main(data: Path | None, url: str | None, skip_load: bool, seconds: float, wo
                 return
             with EmbeddedMongod(settings.data_directory, cache_size=settings.embedded_cache_size) as mongod:
                 settings = replace(settings, mongodb_uri=mongod.uri)
-                with _server(settings) as server:
+                with running_server(settings) as server:
                     processes = Processes(server, mongod.pid or 0)
                     _report(console, settings.base_url, data, skip_load, seconds, empty, settings, processes)
 
@@ -152,7 +152,7 @@ def _table(columns: tuple[str, ...]) -> Table:
 
 
 @contextmanager
-def _server(settings: Settings) -> Iterator[int]:
+def running_server(settings: Settings) -> Iterator[int]:
     """Start our own server with these settings, wait until it is ready, give its process, and stop it at the end."""
     environ = {**os.environ, **settings.to_environment()}
     command = [executable, "-m", "fhir_server.cli", "serve"]

@@ -22,11 +22,14 @@ class Request:
     path: str
     method: str = "GET"
     body: str = ""
+    token: str = ""
 
     def to_bytes(self, host: str) -> bytes:
         """Return the request as it goes over the wire."""
         content = self.body.encode()
         head = f"{self.method} {self.path} HTTP/1.1\r\nHost: {host}\r\nAccept: application/fhir+json\r\n"
+        if self.token:
+            head += f"Authorization: Bearer {self.token}\r\n"
         if content:
             head += f"Content-Type: application/fhir+json\r\nContent-Length: {len(content)}\r\n"
         return head.encode() + b"\r\n" + content

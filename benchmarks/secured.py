@@ -1,0 +1,122 @@
+"""What authentication, policy and audit cost: the same requests to two servers on one database, one of them open.
+
+Both run at once and are asked in turn, so that whatever else the machine does falls on both alike.
+
+    python -m benchmarks.secured --data DIRECTORY [--rounds 3] [--seconds 4]
+"""
+
+import tempfile
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from statistics import median
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.__main__ import running_server
+from benchmarks.clients import Request, measure
+from benchmarks.ingest import load
+from benchmarks.processes import Processes
+from benchmarks.work import Resource, Server
+from fhir_server.accounts.account import Account
+from fhir_server.app import Composition
+from fhir_server.commands.token import WantedToken, issue_token
+from fhir_server.settings import Settings
+from fhir_server.smart.clients import Client
+from fhir_server.storage.embedded import EmbeddedMongod
+
+_PORTS = (8396, 8397)
+_SERVICE = Client(
+    "bench", "bench", "backend", "private_key_jwt", "system/*.cruds", jwks={"keys": []}, roles=("trusted",)
+)
+
+
+@click.command()
+@click.option(
+    "--data",
+    envvar="BENCHMARK_DATA",
+    required=True,
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder of Synthea bundles.",
+)
+@click.option("--rounds", default=3, show_default=True, help="How often each line is measured on either server.")
+@click.option("--seconds", default=4.0, show_default=True, help="How long each measurement takes.")
+def main(data: Path, rounds: int, seconds: float) -> None:
+    """Measure the secured server beside the open one and print the ratios."""
+    with tempfile.TemporaryDirectory(prefix="fhir-bench-") as directory, ExitStack() as stack:
+        settings = Settings.from_environment({}, data_directory=Path(directory), workers=2, port=_PORTS[0], auth="open")
+        mongod = stack.enter_context(EmbeddedMongod(settings.data_directory, cache_size=settings.embedded_cache_size))
+        opened = replace(settings, mongodb_uri=mongod.uri)
+        secured = replace(opened, auth="smart", port=_PORTS[1], base_url=f"http://127.0.0.1:{_PORTS[1]}/fhir")
+        processes = [Processes(stack.enter_context(running_server(one)), mongod.pid or 0) for one in (opened, secured)]
+        load(opened.base_url, data, 4)
+        server = Server(opened.base_url)
+        observations = server.sample("Observation")
+        table = Table(box=None, pad_edge=False)
+        for name in ("work", "open/s", "secured/s", "rate kept", "CPU µs open", "CPU µs secured", "CPU ratio"):
+            table.add_column(name, justify="left" if name == "work" else "right")
+        for name, paths, token in _work(Composition(secured), observations):
+            table.add_row(name, *_row((opened, secured), processes, paths, token, rounds, seconds))
+        Console(width=170).print(table)
+
+
+def _work(composition: Composition, observations: Sequence[Resource]) -> list[tuple[str, list[str], str]]:
+    composition.smart().clients.add(_SERVICE)
+    service = issue_token(composition, WantedToken(client="bench"))
+    subject = observations[0]["subject"]["reference"]
+    own = [one for one in observations if one["subject"]["reference"] == subject]
+    patient = _patient_token(composition, subject)
+    codes = list(dict.fromkeys(one["code"]["coding"][0]["code"] for one in observations))[:5]
+    mine = list(dict.fromkeys(one["code"]["coding"][0]["code"] for one in own))[:5]
+    return [
+        ("read, by a service", [f"Observation/{one['id']}" for one in observations[:500]], service),
+        ("read, by the patient", [f"Observation/{one['id']}" for one in own], patient),
+        ("by code, page of 50, by a service", [f"Observation?code={code}&_count=50" for code in codes], service),
+        ("by patient and code, page of 50, by the patient",
+         [f"Observation?patient={subject}&code={code}&_count=50" for code in mine], patient),
+        ("by patient, newest first, page of 50, by the patient",
+         [f"Observation?patient={subject}&_sort=-date&_count=50"], patient),
+    ]  # fmt: skip
+
+
+def _patient_token(composition: Composition, subject: str) -> str:
+    accounts = composition.accounts()
+    account = Account(accounts.directory.new_id(), "patient", "active", "", accounts.clock(), "bench", subject)
+    accounts.directory.add(account)
+    return issue_token(composition, WantedToken(account=account.id))
+
+
+def _row(
+    servers: Sequence[Settings],
+    processes: Sequence[Processes],
+    paths: Sequence[str],
+    token: str,
+    rounds: int,
+    seconds: float,
+) -> tuple[str, ...]:
+    rates: list[list[float]] = [[], []]
+    costs: list[list[float]] = [[], []]
+    for _ in range(rounds):
+        for number, settings in enumerate(servers):
+            requests = [Request(f"/fhir/{path}", token=token if number else "") for path in paths]
+            before = processes[number].used()
+            measured = measure(settings.base_url.removesuffix("/fhir"), requests, 8, seconds)
+            after = processes[number].used()
+            if measured.errors:
+                raise click.ClickException(f"{measured.errors} answers were errors")
+            used = after.server - before.server + after.database - before.database
+            rates[number].append(measured.rate)
+            costs[number].append(1e6 * used / max(1.0, measured.rate * seconds))
+    opened, secured = map(median, rates)
+    cheap, dear = map(median, costs)
+    return (
+        f"{opened:,.0f}", f"{secured:,.0f}", f"{secured / opened:.2f}",
+        f"{cheap:,.0f}", f"{dear:,.0f}", f"{cheap / dear:.2f}",
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
