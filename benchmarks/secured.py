@@ -56,7 +56,17 @@ def main(data: Path, rounds: int, seconds: float) -> None:
         server = Server(opened.base_url)
         observations = server.sample("Observation")
         table = Table(box=None, pad_edge=False)
-        for name in ("work", "open/s", "secured/s", "rate kept", "CPU µs open", "CPU µs secured", "CPU ratio"):
+        for name in (
+            "work",
+            "open/s",
+            "secured/s",
+            "rate kept",
+            "CPU µs open",
+            "(database)",
+            "CPU µs secured",
+            "(database)",
+            "kept",
+        ):
             table.add_column(name, justify="left" if name == "work" else "right")
         for name, paths, token in _work(Composition(secured), observations):
             table.add_row(name, *_row((opened, secured), processes, paths, token, rounds, seconds))
@@ -99,6 +109,7 @@ def _row(
 ) -> tuple[str, ...]:
     rates: list[list[float]] = [[], []]
     costs: list[list[float]] = [[], []]
+    databases: list[list[float]] = [[], []]
     for _ in range(rounds):
         for number, settings in enumerate(servers):
             requests = [Request(f"/fhir/{path}", token=token if number else "") for path in paths]
@@ -109,12 +120,15 @@ def _row(
                 raise click.ClickException(f"{measured.errors} answers were errors")
             used = after.server - before.server + after.database - before.database
             rates[number].append(measured.rate)
-            costs[number].append(1e6 * used / max(1.0, measured.rate * seconds))
+            each = 1e6 / max(1.0, measured.rate * seconds)
+            costs[number].append(used * each)
+            databases[number].append((after.database - before.database) * each)
     opened, secured = map(median, rates)
     cheap, dear = map(median, costs)
+    shares = [f"{median(one):,.0f}" for one in databases]
     return (
         f"{opened:,.0f}", f"{secured:,.0f}", f"{secured / opened:.2f}",
-        f"{cheap:,.0f}", f"{dear:,.0f}", f"{cheap / dear:.2f}",
+        f"{cheap:,.0f}", shares[0], f"{dear:,.0f}", shares[1], f"{cheap / dear:.2f}",
     )  # fmt: skip
 
 

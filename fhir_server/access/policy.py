@@ -77,7 +77,7 @@ class Policy:
     @property
     def is_of_many(self) -> bool:
         """The caller acts for more than one patient: what they may do depends on whose record it is."""
-        return self.caller.kind in _OF_MANY
+        return self.caller.kind in _OF_MANY and not self.caller.trusted
 
     def chooses_ids(self, resource_type: str) -> bool:
         """Say whether the caller may give ids to new resources of a type: only who sees all ids that are taken may."""

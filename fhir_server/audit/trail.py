@@ -4,7 +4,7 @@ Writes get their events with their plan (``records``), to be committed in one tr
 refused is told at the end (``events``, ``refusal``), to be written before the answer leaves.
 """
 
-import os
+import random
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -134,7 +134,8 @@ def new_event_id(recorded: datetime) -> str:
     # The version's neighbours are the part of the millisecond, so that a process's own events keep their order
     # (RFC 9562, section 6.2, method 3).
     part = (time.time_ns() % 1_000_000) * 4096 // 1_000_000
-    value = round(recorded.timestamp() * 1000) << 80 | 7 << 76 | part << 64 | int.from_bytes(os.urandom(8), "big")
+    # Unlike a token an event's id is no secret: asking the system for each would hand the thread's turn to another.
+    value = round(recorded.timestamp() * 1000) << 80 | 7 << 76 | part << 64 | random.getrandbits(64)
     value = value & ~(0x3 << 62) | 2 << 62
     text = f"{value:032x}"
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"

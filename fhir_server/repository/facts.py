@@ -27,6 +27,8 @@ from fhir_server.storage.store import Document, Query, Store
 EMERGENCIES = "emergencies"
 """Emergency accesses declared: ``{_id, keys, patient, mode, until}``."""
 MOST_RECORDS = 5_000
+_INACTIVE = b'"active":false'
+"""Without this in it, as stored, no Patient is inactive; with it, one has to look closer."""
 _NAMED_IN = ("Consent.actor", "CareTeam.participant")
 _ACTIVE = TokenIn((code_key("Consent.status", "active"), code_key("CareTeam.status", "active")))
 
@@ -58,6 +60,24 @@ class FactsReader:
             records = tuple(record for one in wanted if (record := self._known[one]) is not None)
             found = self._gathered[asked] = Facts(self.caller, records, self.base_url)
         return found
+
+    @property
+    def own_record(self) -> str | None:
+        """The Patient that everything about a patient's own requests hangs on, ``Patient/id``; None once it is read.
+
+        A read may bring it along and hand it to ``take``, which saves a round trip.
+        """
+        if self.caller.kind != "patient" or self.caller.patient is None:
+            return None
+        own = f"Patient/{self.caller.patient}"
+        return None if own in self._known else own
+
+    def take(self, own: str, document: Document | None) -> None:
+        """Take in what ``own_record`` has asked for."""
+        if document is not None and document.body is not None and _INACTIVE not in document.body:
+            self._known[own] = RecordFacts(own)  # not parsed: this is all that matters of one's own record
+        else:
+            self._known[own] = self._record(own, _parsed(document), "")
 
     def _own(self) -> tuple[str, ...]:
         if self.caller.patient is not None:
@@ -142,6 +162,10 @@ class FactsReader:
         keys = list(caller_keys(self.caller))
         filter = {"keys": {"$in": keys}, "until": {"$gt": self.now}}
         return {one["patient"]: one["mode"] for one in self.records.find(EMERGENCIES, filter, (("until", 1),))}
+
+
+def _parsed(document: Document | None) -> list[dict[str, Any]]:
+    return [] if document is None or document.body is None else [parse_stored(document.body)]
 
 
 _TOO_MANY = Text(

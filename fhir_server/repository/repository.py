@@ -16,6 +16,7 @@ from fhir_server.fhir.json import parse_stored
 from fhir_server.repository.authorising import POLICY_INDEX, Authority
 from fhir_server.repository.change import Criteria, Proposal, Resource, Written
 from fhir_server.repository.criteria import build_criteria, find_matches
+from fhir_server.repository.facts import FactsReader
 from fhir_server.repository.including import Included, find_included
 from fhir_server.repository.planning import absent, gone
 from fhir_server.repository.searching import PlannedSearch, plan_search, run
@@ -29,6 +30,7 @@ from fhir_server.search.history_filter import to_history_filter
 from fhir_server.search.includes import Include
 from fhir_server.search.measures import is_identity
 from fhir_server.search.param_types.token import code_key
+from fhir_server.storage.documents import collection_of
 from fhir_server.storage.records import Records
 from fhir_server.storage.store import Document, HistoryQuery, Query, Store
 
@@ -65,6 +67,7 @@ class Repository:
         Raises ``Forbidden`` when the caller's token is not for reading the type at all.
         """
         reference = f"{resource_type}/{id}"
+        brought = self._bring_along(reference)
         authority = self.authority
         authority.require_scope(resource_type, "read")
         tree = self.policy.filter(resource_type, "read")
@@ -72,7 +75,8 @@ class Repository:
             found = self.store.get(reference)
             self.disclose("read", [found] if found is not None else [])
             return found
-        found = self._get(reference, is_identity(tree) and not self.policy.is_of_many)
+        identity = is_identity(tree) and not self.policy.is_of_many
+        found = brought.get(reference) if brought is not None and identity else self._get(reference, identity)
         if found is None:
             return None
         decision = authority.decide("read", found)
@@ -212,6 +216,16 @@ class Repository:
             for member in parse_stored(circle.body).get("participant", ())
             if "member" in member and is_attending(member)
         ]
+
+    def _bring_along(self, reference: str) -> dict[str, Document] | None:
+        """Return the resource with the record that a patient's policy asks about, both in one round trip."""
+        source = self.policy.source
+        own = source.own_record if isinstance(source, FactsReader) else None
+        if own is None or not isinstance(source, FactsReader) or collection_of(reference) != "resources":
+            return None
+        found = self.store.get_many({own, reference})
+        source.take(own, found.get(own))
+        return found
 
     def _get(self, reference: str, identity: bool) -> Document | None:
         """Return the document with what the policy asks about; the shortest way where that is whose it is."""

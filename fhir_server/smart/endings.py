@@ -1,7 +1,8 @@
 """Ends: of a consent, a client, an account. First the mark, then the tokens; both before the call returns.
 
-Who issues a token inserts it first and looks for the marks then (``tokens.Tokens.issue``), so that of an end and an
-issue at the same moment no token is left alive.
+A worker believes a token that it has looked up for half a second; whoever ends it is answered after that, so that an
+end holds everywhere as soon as it is told. Who issues a token inserts it first and looks for the marks then
+(``tokens.Tokens.issue``), so that of an end and an issue at the same moment no token is left alive.
 """
 
 from collections.abc import Mapping
@@ -47,5 +48,11 @@ def _end_grants(ground: Ground, filter: Mapping[str, Any]) -> None:
 
 
 def _delete(ground: Ground, filter: Mapping[str, Any]) -> None:
-    for collection in (CODES, TOKENS):
-        ground.records.delete(collection, filter)
+    ground.records.delete(CODES, filter)
+    delete_tokens(ground, filter)
+
+
+def delete_tokens(ground: Ground, filter: Mapping[str, Any]) -> None:
+    """Delete tokens; when this returns, no worker takes them any more."""
+    if ground.records.delete(TOKENS, filter):
+        ground.settle()

@@ -3,12 +3,16 @@
 import base64
 import hashlib
 import hmac
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
 SECRET_BYTES = 32
+BELIEVED = 0.5
+"""Seconds for which a worker believes that a token which it has looked up is good; who ends tokens waits so long."""
+_MARGIN = 0.05
 
 
 class RecordStore(Protocol):
@@ -16,6 +20,10 @@ class RecordStore(Protocol):
 
     def insert(self, collection: str, document: Mapping[str, Any]) -> bool:
         """Insert a document; False when it is already there."""
+        ...
+
+    def get(self, collection: str, id: str) -> dict[str, Any] | None:
+        """Return the document of this id, or None."""
         ...
 
     def find(
@@ -46,6 +54,7 @@ class Ground:
     open_records: Callable[[], RecordStore]
     clock: Callable[[], datetime]
     random_bytes: Callable[[int], bytes]
+    pause: Callable[[float], None] = time.sleep
 
     @property
     def records(self) -> RecordStore:
@@ -63,6 +72,14 @@ class Ground:
     def identifier(self) -> str:
         """Return a new identifier that is not secret."""
         return self.random_bytes(12).hex()
+
+    def settle(self) -> None:
+        """Return once every worker has looked up anew what it believed before: then an end holds everywhere."""
+        self.pause(BELIEVED + _MARGIN)
+
+    def get(self, collection: str, id: str) -> dict[str, Any] | None:
+        """Return the document of this id, or None."""
+        return self.records.get(collection, id)
 
     def find_one(self, collection: str, filter: Mapping[str, Any]) -> dict[str, Any] | None:
         """Return the document that the filter finds, or None."""

@@ -15,7 +15,7 @@ from fhir_server.access.caller import Caller
 from fhir_server.smart.authority import Authority, to_caller, to_document
 from fhir_server.smart.clients import Client, Clients
 from fhir_server.smart.consents import Consents
-from fhir_server.smart.endings import TOKENS, end_grant
+from fhir_server.smart.endings import TOKENS, delete_tokens, end_grant
 from fhir_server.smart.ground import Ground, aware, digest
 from fhir_server.smart.people import Account, People
 
@@ -96,7 +96,7 @@ class Tokens:
 
     def look_up(self, token: str) -> Token | None:
         """Return a token that was once given, whether it has expired or not, as long as it is remembered."""
-        found = self.ground.find_one(TOKENS, {"_id": digest(token)})
+        found = self.ground.get(TOKENS, digest(token))
         return None if found is None else _to_token(found)
 
     def issue(self, authority: Authority, access: str, scope: str, refresh: str | None, refresh_scope: str) -> None:
@@ -125,7 +125,7 @@ class Tokens:
         """End a token: a refresh token with its consent, an access token alone."""
         if token.use == "refresh" and token.grant is not None:
             end_grant(self.ground, token.grant)
-        self.ground.records.delete(TOKENS, {"_id": token.id})
+        delete_tokens(self.ground, {"_id": token.id})
 
     def find_account(self, account: str, role: str | None) -> Account | None:
         """Return what is true of an account now, None when nothing may be issued for it."""

@@ -81,10 +81,7 @@ class MongoStore:
         found = self._reads.get(reference) if collection_of(reference) == "resources" else self._event(reference)
         if found is None:
             return None
-        if "file" in found:
-            found = dict(found)  # two callers may have been given the same one
-            self._binaries.fill((found,))
-        return documents.from_current(found)
+        return documents.from_current(self._filled((found,))[0])
 
     def get_many(
         self, references: Iterable[str], *, with_body: bool = True, index_fields: Sequence[str] = ()
@@ -99,6 +96,8 @@ class MongoStore:
         found: list[dict[str, Any]] = []
         if others and not (with_body or index_fields):
             found += self._heads.get_many(others)
+        elif others and not index_fields:
+            found += self._filled(self._reads.get_many(others))
         elif others:
             projection = documents.to_projection(with_body, everything, index_fields)
             found += self._documents(commands.to_find_ids("resources", others, projection, self._milliseconds))
@@ -107,6 +106,12 @@ class MongoStore:
             projection = documents.to_projection(with_body, everything, index_fields)
             found += self._documents(commands.to_find_ids("audit", apart, projection, self._milliseconds))
         return {each["_id"]: documents.from_current(each, everything, tuple(index_fields)) for each in found}
+
+    def _filled(self, found: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Return the documents with the bodies that are kept apart; two callers may have been given the same ones."""
+        filled = [dict(one) if "file" in one else one for one in found]
+        self._binaries.fill([one for one in filled if "file" in one])
+        return filled
 
     def get_version(self, reference: str, version: int) -> Document | None:
         """Return one version from history, or ``None``. One round trip."""

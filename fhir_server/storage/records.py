@@ -4,11 +4,13 @@ Filters and changes are MongoDB's, written by the module that owns the collectio
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
+from fhir_server.storage.combining import CombiningReader
 from fhir_server.storage.connection import READ_CONCERN, Connection, translated
 from fhir_server.storage.store import SortKeys
 
@@ -18,6 +20,14 @@ class Records:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self._readers: dict[str, CombiningReader] = {}
+
+    def get(self, collection: str, id: str) -> dict[str, Any] | None:
+        """Return the document of this id, or None. Look-ups that wait at the same time are one round trip."""
+        reader = self._readers.get(collection)
+        if reader is None:
+            reader = self._readers.setdefault(collection, CombiningReader(partial(self._read, collection)))
+        return reader.get(id)
 
     def insert(self, collection: str, document: Mapping[str, Any]) -> bool:
         """Insert a document; return False when its id, or what must be unique, is already there."""
@@ -37,6 +47,12 @@ class Records:
             command["limit"] = limit
         with translated():
             return self._connection.reader.documents({**command, "readConcern": READ_CONCERN})
+
+    def _read(self, collection: str, ids: Sequence[str]) -> list[dict[str, Any]]:
+        key = ids[0] if len(ids) == 1 else {"$in": list(ids)}
+        command = {"find": collection, "filter": {"_id": key}, "batchSize": len(ids) + 1, "readConcern": READ_CONCERN}
+        with translated():
+            return self._connection.reader.documents(command)
 
     def change(
         self,

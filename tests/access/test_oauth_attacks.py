@@ -14,7 +14,10 @@ from typing import Any
 import pytest
 from joserfc.jwk import OctKey
 
+from fhir_server.errors import Login
 from fhir_server.smart import endings
+from fhir_server.smart.bearer import BearerTokens
+from fhir_server.smart.endings import end_client
 from fhir_server.storage.store import StoreUnavailable
 from tests.rest.smart import (
     BASE,
@@ -984,7 +987,8 @@ def test_a_database_that_is_away_is_said_to_be(smart: Smart, monkeypatch: pytest
         raise StoreUnavailable("away")
 
     app = smart.app()
-    monkeypatch.setattr(smart.composition.store().records, "find", away)
+    for look_up in ("find", "get"):
+        monkeypatch.setattr(smart.composition.store().records, look_up, away)
     answer = app.exchange("x")
     assert (answer.status_code, answer.get_json()) == (503, {"error": "temporarily_unavailable"})
     assert answer.headers["Retry-After"]
@@ -1032,3 +1036,15 @@ def test_a_page_in_two_tabs_can_be_answered_in_either(smart: Smart) -> None:
     path = app.authorize(browser, "patient/*.rs").location
     first, _ = Page.at(browser, path), Page.at(browser, path)
     assert first.allow().status_code == 302
+
+
+def test_an_end_holds_for_every_worker_as_soon_as_it_is_told(smart: Smart, make_composition: Any) -> None:
+    token = smart.app("app").run(MARIE, "patient/*.rs")["access_token"]
+    other = BearerTokens(make_composition(auth="smart").smart().tokens)
+    environ = {"HTTP_AUTHORIZATION": f"Bearer {token}", "PATH_INFO": "/fhir/Patient", "REQUEST_METHOD": "GET"}
+    assert other.authenticate(environ).patient == "marie"
+    assert smart.works(token)
+    end_client(smart.composition.smart().ground, "app")
+    assert not smart.works(token)
+    with pytest.raises(Login):
+        other.authenticate(environ)

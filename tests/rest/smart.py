@@ -94,7 +94,7 @@ MARIE = Account(
 )
 PIERRE = Account("pierre", "patient", "Patient/pierre", "Pierre Curie", (Person("pierre", "Pierre"),))
 DOCTOR = Account("doctor", "professional", "Practitioner/doctor", "Dr. House", (), Professional())
-OPERATOR = Account("operator", "operator", None, "Olga Operator")
+OPERATOR = Account("operator", "operator", None, "Olga Operator", roles=("auditor",))
 
 
 class People:

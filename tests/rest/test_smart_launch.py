@@ -234,7 +234,7 @@ def test_a_doctor_may_work_without_a_patient(smart: Smart) -> None:
 
 
 def test_an_operator_gets_no_patient(smart: Smart) -> None:
-    token = smart.app(roles=("auditor",)).run(OPERATOR, "launch/patient patient/*.rs user/AuditEvent.rs")
+    token = smart.app().run(OPERATOR, "launch/patient patient/*.rs user/AuditEvent.rs")
     assert token["scope"] == "launch/patient user/AuditEvent.rs"
     caller = smart.caller(token["access_token"])
     assert (caller.kind, caller.roles) == ("operator", ("auditor",))
