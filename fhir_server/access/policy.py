@@ -100,10 +100,13 @@ class Policy:
         return blake2b(repr(replace(self.caller, token="")).encode(), digest_size=16).hexdigest()
 
     def about(self, patients: Sequence[str]) -> "Policy":
-        """Return the same policy with the facts of these patients' records, ``Patient/id``."""
-        return (
-            self if self.unrestricted or self.source is None else replace(self, patients=tuple(sorted(set(patients))))
-        )
+        """Return the same policy with the facts of these patients' records, ``Patient/id``.
+
+        Who acts for one patient is never told of another's record; to a trusted service facts make no difference.
+        """
+        if not self.is_of_many or self.source is None:
+            return self
+        return replace(self, patients=tuple(sorted(set(patients))))
 
     def filter(self, resource_type: str | None, action: Action) -> Node:
         """Return the tree of what the caller may touch by ``action``; of a type, or of all."""

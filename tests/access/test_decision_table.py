@@ -243,7 +243,7 @@ structure          | Organization          | create | -
 trusted service    | Observation of lea    | update | trusted-service
 trusted service    | Consent of lea        | create | trusted-service
 trusted service    | Patient of lea        | delete | trusted-service
-trusted service    | Provenance of lea     | create | structure
+trusted service    | Provenance of lea     | create | trusted-service
 trusted service    | Provenance of lea     | update | -
 trusted service    | AuditEvent of lea     | create | structure
 trusted service    | AuditEvent of lea     | delete | -

@@ -1,6 +1,7 @@
 """The policy as such: closed by default, closed by an error, and never wider than its parts."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -131,7 +132,9 @@ def test_the_tree_of_all_types_is_that_of_each() -> None:
     whole = policy.filter(None, "search")
     assert matches(whole, observation())
     assert not matches(whole, observation("luc"))
-    assert policy.about(["Patient/b", "Patient/a", "Patient/b"]).patients == ("Patient/a", "Patient/b")
+    assert policy.about(["Patient/b"]) is policy, "who acts for one patient is told of no other"
+    doctor = policy_of(replace(MARIE, kind="professional"), RECORD)
+    assert doctor.about(["Patient/b", "Patient/a", "Patient/b"]).patients == ("Patient/a", "Patient/b")
 
 
 SCOPES = (
