@@ -25,6 +25,7 @@ from fhir_server.audit.trail import Origin as TrailOrigin
 from fhir_server.audit.trail import Trail
 from fhir_server.context import RequestContext, current_time, random_bytes
 from fhir_server.repository.facts import FactsReader
+from fhir_server.repository.open_records import OpenRecords
 from fhir_server.repository.repository import Repository
 from fhir_server.repository.stored_parameters import ParameterRegistry
 from fhir_server.repository.writing import WriteRules
@@ -80,6 +81,7 @@ class Composition:
             check_referrers=settings.referential_integrity_delete,
             joins=Limits(settings.search_join_keys, settings.search_budget, settings.search_join_depth),
         )
+        self._open_records = OpenRecords()
         self._lock = threading.Lock()
         self._pages: PageSealer | None = None
         self._store: MongoStore | None = None
@@ -105,7 +107,7 @@ class Composition:
         registry = self.registry()
         registry.use()
         store, now = self.store(), current_time()
-        facts = FactsReader(store, store.records, caller, now, base_url)
+        facts = FactsReader(store, store.records, caller, now, base_url, self._open_records)
         policy = Policy(caller, source=facts, failed=partial(self.log.failure, request_id))
         trail = Trail(self._origin(caller, request_id, base_url, address, now))
         repository = Repository(store, policy, self._rules, base_url, current_time, registry, trail)

@@ -8,6 +8,7 @@ not, so that a trace which somebody may not see takes nothing else with it.
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 from urllib.parse import urlencode
 
 from fhir_server.audit.touched import Touched
@@ -62,8 +63,7 @@ class Group:
     resources: dict[str, dict[int, None]] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Noted:
+class Noted(NamedTuple):
     """A touched resource and the question, by its number, that brought it up; -1 for none."""
 
     touched: Touched

@@ -1,10 +1,9 @@
 """One resource that a request has disclosed or changed."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Touched:
+class Touched(NamedTuple):
     """One resource that a request has disclosed or changed.
 
     ``action`` is the policy's word (``read``, ``vread``, ``search``, ``history``, ``create``, ``update``, ``patch``,

@@ -18,6 +18,7 @@ from fhir_server.access.naming import naming
 from fhir_server.access.representation import is_adult, is_representative
 from fhir_server.errors import Text, TooCostly
 from fhir_server.fhir.json import parse_stored
+from fhir_server.repository.open_records import OpenRecords
 from fhir_server.search.ast import Node, PatientIs, ReferenceIs, TokenIn, build_and, build_or
 from fhir_server.search.compiler import to_filter
 from fhir_server.search.param_types.token import code_key
@@ -42,6 +43,7 @@ class FactsReader:
     caller: Caller
     now: datetime
     base_url: str
+    open_records: OpenRecords = field(default_factory=OpenRecords)
     _known: dict[str, RecordFacts | None] = field(default_factory=dict)
     _permitted: tuple[str, ...] | None = None
     _declared: dict[str, str] | None = None
@@ -55,6 +57,7 @@ class FactsReader:
         asked = None if patients is None else tuple(patients)
         found = self._gathered.get(asked)
         if found is None:
+            self._believe()
             wanted = self._own() if asked is None else asked
             self._read([one for one in wanted if one not in self._known])
             records = tuple(record for one in wanted if (record := self._known[one]) is not None)
@@ -69,13 +72,20 @@ class FactsReader:
         """
         if self.caller.kind != "patient" or self.caller.patient is None:
             return None
+        self._believe()
         own = f"Patient/{self.caller.patient}"
         return None if own in self._known else own
 
-    def take(self, own: str, document: Document | None) -> None:
-        """Take in what ``own_record`` has asked for."""
+    def _believe(self) -> None:
+        own = f"Patient/{self.caller.patient}"
+        if self.caller.kind == "patient" and own not in self._known and self.open_records.has(own):
+            self._known[own] = RecordFacts(own)
+
+    def take(self, own: str, document: Document | None, asked: float) -> None:
+        """Take in what ``own_record`` has asked for, by a look that began at ``asked``."""
         if document is not None and document.body is not None and _INACTIVE not in document.body:
             self._known[own] = RecordFacts(own)  # not parsed: this is all that matters of one's own record
+            self.open_records.note(own, asked)
         else:
             self._known[own] = self._record(own, _parsed(document), "")
 
@@ -97,6 +107,10 @@ class FactsReader:
 
     def _read(self, patients: Sequence[str]) -> None:
         if not patients:
+            return
+        if self.caller.kind == "patient" and list(patients) == [own := f"Patient/{self.caller.patient}"]:
+            asked = self.open_records.clock()
+            self.take(own, self.store.get(own), asked)
             return
         resources: dict[str, list[dict[str, Any]]] = {one: [] for one in patients}
         for document in self._documents(patients):

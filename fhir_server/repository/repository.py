@@ -131,15 +131,18 @@ class Repository:
 
     def disclose(self, action: Action, documents: Sequence[Document], rule: str = "") -> None:
         """Note that the caller is about to be shown these."""
-        self.trail.disclose(self._in_emergency(to_touched(action, one, rule)) for one in documents)
+        touched = (to_touched(action, one, rule) for one in documents)
+        if self.policy.caller.kind == "professional":
+            touched = (self._in_emergency(one) for one in touched)
+        self.trail.disclose(touched)
 
     def _in_emergency(self, touched: Touched) -> Touched:
         """Return what is noted, with the mode of the emergency that the caller has declared for its patient."""
-        if self.policy.caller.kind != "professional" or not touched.patients:
+        if not touched.patients:
             return touched
         records = self.policy.about(touched.patients).facts().records
         modes = [record.emergency for record in records if record.emergency]
-        return replace(touched, rule=f"{EMERGENCY}{modes[0]}") if modes else touched
+        return touched._replace(rule=f"{EMERGENCY}{modes[0]}") if modes else touched
 
     def search(self, query: compiler.Query, fields: Sequence[str] = (), *, with_body: bool = True) -> list[Document]:
         """Return what a compiled query finds, with the index fields named; its tree must come from ``restrict``.
@@ -223,8 +226,9 @@ class Repository:
         own = source.own_record if isinstance(source, FactsReader) else None
         if own is None or not isinstance(source, FactsReader) or collection_of(reference) != "resources":
             return None
+        asked = source.open_records.clock()
         found = self.store.get_many({own, reference})
-        source.take(own, found.get(own))
+        source.take(own, found.get(own), asked)
         return found
 
     def _get(self, reference: str, identity: bool) -> Document | None:

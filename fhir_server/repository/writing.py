@@ -24,6 +24,7 @@ from fhir_server.repository import criteria as conditions
 from fhir_server.repository.authorising import POLICY_INDEX, Authority
 from fhir_server.repository.change import UNCHANGING, Criteria, Known, Proposal, Resource, Written
 from fhir_server.repository.integrity import check_content, check_referrers, check_targets, missing_targets, new_content
+from fhir_server.repository.open_records import OpenRecords
 from fhir_server.repository.planning import Step, check_conditions, identify_steps, references_of
 from fhir_server.repository.provenances import provenance_changes
 from fhir_server.repository.publishing import Defined, Publication, publish, wait_until_seen
@@ -146,6 +147,8 @@ class Writer:
             self.store.commit(Plan(changes, locks, records, stored_parameters().generation))
             if publication.guards:
                 wait_until_seen(self.registry)
+            if any(map(_closes_record, changing)):
+                OpenRecords().settle()
         return _outcomes(proposals, images)
 
     def _creates_by_update(self, resource_type: str) -> bool:
@@ -369,6 +372,13 @@ def _deletion(step: Step, now: datetime) -> Image:
         step.reference, live.version, live.version + 1, "DELETE", updated, None, live.index, step.proposal.position
     )
     return Image(step, change, {}, {})
+
+
+def _closes_record(image: Image) -> bool:
+    """Say whether a patient's record that was there is closed, or gone."""
+    if not image.step.reference.startswith("Patient/") or image.step.live is None:
+        return False
+    return image.step.deletes or image.resource.get("active") is False
 
 
 def _touched(images: Sequence[Image], decisions: Sequence[Decision]) -> list[Touched]:

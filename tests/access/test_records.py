@@ -6,6 +6,7 @@ import pytest
 
 from fhir_server.access.labels import VISIBILITY
 from fhir_server.access.scopes import parse_scopes
+from fhir_server.app import Composition
 from tests.access.callers import World, backend, operator, patient, professional, representative
 from tests.access.records import DENTIST, GP, NURSE, OTHER, ROLE, binary, circle, consent, document, resource
 
@@ -256,3 +257,15 @@ def test_who_masks_for_others_is_told_by_the_label_alone(record: World) -> None:
     assert record.ask(dentist).get(f"Observation/{made['id']}").status == 404
     assert record.ask(gp).get(f"Observation/{made['id']}").status == 200
     assert record.ask(marie).get(f"Observation/{made['id']}").status == 200
+
+
+def test_a_record_that_is_closed_is_closed_for_every_worker_once_it_is_told(record: World) -> None:
+    elsewhere = World(Composition(record.composition.settings))
+    for world in (record, elsewhere):
+        assert world.ask(luc).get("DocumentReference/lucs").status == 200
+        assert documents(world, luc) == {"lucs"}
+    record.put(resource("Patient/luc", active=False, birthDate="1977-11-01"))
+    for world in (record, elsewhere):
+        assert world.ask(luc).get("DocumentReference/lucs").status == 404
+        assert documents(world, luc) == set()
+    elsewhere.composition.close()
