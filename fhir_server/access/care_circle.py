@@ -15,12 +15,13 @@ _ATTENDING = "PCP"
 
 def members_in_force(circle: Mapping[str, Any], is_meant: IsCaller, now: datetime) -> list[Mapping[str, Any]]:
     """Return the participations in force of whom ``is_meant`` tells by a Reference."""
-    if circle.get("status") != "active" or not covers(circle, now):
+    if circle.get("status") != "active" or not covers(circle.get("period", {}), now):
         return []
     return [
         one
         for one in circle.get("participant", ())
-        if (is_meant(one.get("member", {})) or is_meant(one.get("onBehalfOf", {}))) and covers(one, now)
+        if (is_meant(one.get("member", {})) or is_meant(one.get("onBehalfOf", {})))
+        and covers(one.get("period", {}), now)
     ]
 
 

@@ -269,3 +269,13 @@ def test_a_record_that_is_closed_is_closed_for_every_worker_once_it_is_told(reco
         assert world.ask(luc).get("DocumentReference/lucs").status == 404
         assert documents(world, luc) == set()
     elsewhere.composition.close()
+
+
+def test_who_has_left_the_care_circle_sees_nothing_from_then_on(record: World) -> None:
+    left = circle("marie", (NURSE, "ATT"))
+    left["participant"][0]["period"] = {"start": "2020-01-01", "end": "2025-12-31"}
+    record.put(left)
+    assert documents(record, nurse) == set()
+    assert record.ask(nurse).get("DocumentReference/plain").status == 404
+    record.put({**circle("marie", (NURSE, "ATT")), "period": {"end": "2025-12-31"}})
+    assert documents(record, nurse) == set()
