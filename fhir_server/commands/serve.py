@@ -113,10 +113,10 @@ def _run(settings: Settings) -> None:
         respawn_failed_workers=True,
         workers_kill_timeout=max(1, int(settings.shutdown_timeout)),
     )
-    server.serve(target_loader=partial(_start_worker, settings), wrap_loader=False)
+    server.serve(target_loader=partial(_start_worker, settings, os.getpid()), wrap_loader=False)
 
 
-def _start_worker(settings: Settings) -> Callable[..., Any]:
+def _start_worker(settings: Settings, parent: int) -> Callable[..., Any]:
     """Return the application of a worker that ends when this process says so, or when this process is no more.
 
     Ctrl-C goes to every process of a group, and a worker that is told to stop twice never does: so each has its own.
@@ -124,6 +124,8 @@ def _start_worker(settings: Settings) -> Callable[..., Any]:
     os.setpgrp()
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM))
+    if os.getppid() != parent:  # it was gone before it could be told of
+        raise SystemExit(1)
     app = create_app(settings)
     settle()
     return app
