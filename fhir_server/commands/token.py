@@ -107,13 +107,17 @@ def _for_account(composition: Composition, wanted: WantedToken) -> Authority:
 
 def _account(composition: Composition, name: str) -> Account:
     """Return what is true now of an account, by its id or login name; a professional in their first situation."""
+    people = composition.smart().people
+    account = people.find_account(name, None)
+    if account is not None:
+        return account
     directory = composition.accounts().directory
     found = directory.find(name) or directory.find_by_login(name.casefold())
     if found is not None:
         role = found.situations[0].practitioner_role if found.situations else None
-        account = composition.smart().people.find_account(found.id, role)
-        if account is not None:
-            return account
+        account = people.find_account(found.id, role)
+    if account is not None:
+        return account
     raise CommandFailed(_NO_ACCOUNT)
 
 

@@ -81,6 +81,8 @@ class Drawing:
              "_at=2099-01-01", f"_since={{updated:{anchor}}}&_count=5", f"_at={{updated:{anchor}}}",
              "_count=2&_since=2020-01-01T00:00:00Z")
         )  # fmt: skip
+        if path.startswith("AuditEvent") and "updated" in query:
+            query = ""  # the trail goes on while the worlds are asked one after the other: at no instant is it the same
         return Asked("GET", f"{path.lstrip('/')}{'?' if query else ''}{query}")
 
     def _search(self) -> Asked:
