@@ -32,6 +32,10 @@ _ASKING = {
 }
 
 
+_PARTS = 0xF00
+"""Parts of a millisecond; what is left of twelve bits is for the events of one request."""
+
+
 @dataclass(frozen=True, slots=True)
 class Origin:
     """Where a trail begins: the occasion, the request's id and start, and the clock and ids for its events."""
@@ -124,18 +128,23 @@ class Trail:
         recorded = self.origin.clock()
         moment = Moment(self.origin.started, recorded, self.origin.request_id)
         return [
-            build_event(new_event_id(recorded), self.origin.occasion, moment, group, outcome, problem)
-            for group in groups
+            build_event(new_event_id(recorded, number), self.origin.occasion, moment, group, outcome, problem)
+            for number, group in enumerate(groups)
         ]
 
 
-def new_event_id(recorded: datetime) -> str:
-    """Return a UUID of version 7 for an event of that moment: events are sealed in the order of their ids."""
+def new_event_id(recorded: datetime, number: int = 0) -> str:
+    """Return a UUID of version 7 for an event of that moment: events are sealed in the order of their ids.
+
+    ``number`` is the event's place among those of its request.
+    """
     # The version's neighbours are the part of the millisecond, so that a process's own events keep their order
-    # (RFC 9562, section 6.2, method 3).
-    part = (time.time_ns() % 1_000_000) * 4096 // 1_000_000
+    # (RFC 9562, section 6.2, method 3); a millisecond that is over by now counts as its end.
+    moment = round(recorded.timestamp() * 1000)
+    millisecond, rest = divmod(time.time_ns(), 1_000_000)
+    part = (rest * _PARTS // 1_000_000 if millisecond == moment else _PARTS) + number
     # Unlike a token an event's id is no secret: asking the system for each would hand the thread's turn to another.
-    value = round(recorded.timestamp() * 1000) << 80 | 7 << 76 | part << 64 | random.getrandbits(64)
+    value = moment << 80 | 7 << 76 | min(part, 0xFFF) << 64 | random.getrandbits(64)
     value = value & ~(0x3 << 62) | 2 << 62
     text = f"{value:032x}"
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"

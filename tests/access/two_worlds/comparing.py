@@ -2,10 +2,12 @@
 
 import json
 import re
+from base64 import b64decode
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from difflib import unified_diff
+from urllib.parse import unquote
 
 from fhir_server.access.caller import Caller
 from tests.access.callers import World, patient
@@ -15,6 +17,8 @@ from tests.rest.fhir import Reply
 _INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}(?:Z|\+00:00)")
 _GIVEN_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}")
 _REQUEST_ID = re.compile(r"(?<=\"value\":\")[0-9a-f]{24}(?=\")")
+_QUESTION = re.compile(r"(?<=\"query\":\")[A-Za-z0-9+/=]+(?=\")")
+"""What somebody has asked, as the trail keeps it: with the times and ids of its own world."""
 _PAGE = re.compile(r"_page=[A-Za-z0-9_=%-]+")
 _OF_TIME = frozenset({"date", "last-modified", "content-length", "x-request-id"})
 _PLACE = re.compile(r"\{(updated|made):([^{}]*)\}")
@@ -53,6 +57,7 @@ class Side:
         return reply.status, headers, self._named(reply.content.decode("utf-8", "replace"))
 
     def _named(self, text: str) -> str:
+        text = _QUESTION.sub(lambda found: unquote(b64decode(found[0]).decode()), text)
         text = _REQUEST_ID.sub("<request>", text)
         text = _PAGE.sub("_page=…", _INSTANT.sub("<instant>", text))
         return _GIVEN_ID.sub(lambda found: self.names.setdefault(found[0], f"<id {len(self.names)}>"), text)
