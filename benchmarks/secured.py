@@ -117,7 +117,9 @@ def _row(
             measured = measure(settings.base_url.removesuffix("/fhir"), requests, 8, seconds)
             after = processes[number].used()
             if measured.errors:
-                raise click.ClickException(f"{measured.errors} answers of {settings.base_url} to {paths[0]} were errors")
+                raise click.ClickException(
+                    f"{measured.errors} answers of {settings.base_url} to {paths[0]} were errors"
+                )
             used = after.server - before.server + after.database - before.database
             rates[number].append(measured.rate)
             each = 1e6 / max(1.0, measured.rate * seconds)

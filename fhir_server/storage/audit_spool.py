@@ -46,8 +46,10 @@ class AuditSpool:
         if self._process != os.getpid():
             self._reset()  # the parent moves its own events
         data = b"".join([event.raw for event in events])
+        if self._size > _MOST_WAITING:
+            self.flush()  # more comes than the database takes: who brings it waits
         with self._lock:
-            if self._failing or self._size > _MOST_WAITING:
+            if self._failing:
                 raise StoreUnavailable("The audit cannot be written at the moment.")
             try:
                 self._write(data)

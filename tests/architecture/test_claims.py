@@ -35,7 +35,7 @@ def test_every_setting_does_something(modules: dict[str, ast.Module]) -> None:
 
 
 def test_the_readme_stays_short_enough_to_be_read(root: Path) -> None:
-    assert len((root / "README.md").read_text(encoding="utf-8").splitlines()) <= 320
+    assert len((root / "README.md").read_text(encoding="utf-8").splitlines()) <= 330
 
 
 def test_the_changelog_names_the_version(root: Path) -> None:

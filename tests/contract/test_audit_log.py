@@ -10,6 +10,7 @@ import bson
 import pytest
 from bson.raw_bson import RawBSONDocument
 
+from fhir_server.storage import audit_spool
 from fhir_server.storage.audit_spool import AuditSpool
 from fhir_server.storage.mongo import MongoStore
 from fhir_server.storage.store import HistoryQuery, Plan, Query, StoreUnavailable
@@ -137,3 +138,17 @@ def test_while_the_database_takes_nothing_nothing_more_is_taken(tmp_path: Path) 
     spool.close()
     assert arrived == ["AuditEvent/0001", "AuditEvent/0003"]
     assert list((tmp_path / "spool").iterdir()) == []
+
+
+def test_who_brings_more_than_the_database_takes_waits_and_is_not_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audit_spool, "_MOST_WAITING", 100)
+    monkeypatch.setattr(audit_spool, "_PAUSE", 60)
+    moved: list[RawBSONDocument] = []
+    spool = AuditSpool(tmp_path / "spool", moved.extend)
+    for number in range(50):
+        spool.append([RawBSONDocument(bson.encode({"_id": f"AuditEvent/{number}", "body": b"x" * 60}))])
+    assert len(moved) > 40, "moved by those who came, long before the pause is over"
+    spool.close()
+    assert [found["_id"] for found in moved] == [f"AuditEvent/{number}" for number in range(50)]
