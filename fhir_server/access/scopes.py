@@ -125,7 +125,11 @@ def narrow(granted: Iterable[Scope], requested: Iterable[Scope]) -> tuple[Scope,
     """
     held = tuple(granted)
     found = dict.fromkeys(both for wish in requested for have in held if (both := _common(have, wish)) is not None)
-    return tuple(one for one in found if not any(_is_within(one, other) for other in found if other != one))
+    kept: list[Scope] = []
+    for one in found:  # of two that mean the same in another order, the first stays
+        if not any(_is_within(one, other) for other in kept):
+            kept = [*(other for other in kept if not _is_within(other, one)), one]
+    return tuple(kept)
 
 
 def allows(scopes: Iterable[Scope], resource_type: str, letter: Letter) -> bool:

@@ -230,3 +230,9 @@ def test_transactions_stand_for_what_they_do() -> None:
         "user/DocumentReference.rs user/DocumentReference.r user/Binary.r"
     )
     assert expand_transactions(("openid",), "user") == ()
+
+
+def test_scopes_that_differ_in_the_order_of_their_conditions_alone_do_not_take_each_other_away() -> None:
+    one = Scope("user", "Observation", "r", (("category", "a"), ("status", "final")))
+    other = Scope("user", "Observation", "r", (("status", "final"), ("category", "a")))
+    assert narrow((one, other), (one, other)) == (one,)
