@@ -10,10 +10,11 @@ from typing import Any, Protocol
 from fhir_server.access.decision import Decision, Delta
 from fhir_server.access.labels import differing
 from fhir_server.access.policy import Policy
+from fhir_server.access.resource_groups import TRAIL
 from fhir_server.access.rule import Action
 from fhir_server.errors import FhirError, Forbidden, Text, join_errors
 from fhir_server.fhir.json import parse_stored
-from fhir_server.search.ast import PointsTo
+from fhir_server.search.ast import PointsTo, TypeIs, build_and, build_not
 from fhir_server.search.compiler import to_filter
 from fhir_server.search.matcher import index_document
 from fhir_server.storage.store import Document, Query, Store
@@ -129,7 +130,9 @@ class Authority:
         """
         if not self.policy.is_scoped("Binary", action):
             return Decision(False, missing="scope")
-        tree = PointsTo((f"@{document.reference}", document.reference))
+        # What tells of a deed carries nothing: the Provenance of putting content here must not stand for its document.
+        named = PointsTo((f"@{document.reference}", document.reference))
+        tree = build_and([named, build_not(TypeIs(tuple(sorted(TRAIL))))])
         carriers = self.store.find(Query(to_filter(tree), (), _MOST_CARRIERS, with_body=False, with_index=True))
         if not carriers:
             decision = self.policy.permits(action, described)

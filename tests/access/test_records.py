@@ -279,3 +279,16 @@ def test_who_has_left_the_care_circle_sees_nothing_from_then_on(record: World) -
     assert record.ask(nurse).get("DocumentReference/plain").status == 404
     record.put({**circle("marie", (NURSE, "ATT")), "period": {"end": "2025-12-31"}})
     assert documents(record, nurse) == set()
+
+
+def test_who_no_longer_represents_a_child_keeps_no_hold_on_its_content(record: World) -> None:
+    content = {"resourceType": "Binary", "contentType": "text/plain", "data": "c2VjcmV0"}
+    own = record.ask(mother).create(content)["id"]
+    assert record.ask(mother).get(f"Binary/{own}").status == 200
+    record.put(resource("Patient/lea", birthDate="2000-07-12", name=[{"family": "Dupont"}]))
+    ask = record.ask(mother)
+    assert ask.get(f"Binary/{own}").status == 404
+    assert ask.put(f"Binary/{own}", {**content, "id": own}).status in (403, 404, 405)
+    assert ask.post("Binary", content).status == 403
+    ask.delete(f"Binary/{own}")
+    assert record.ask(lea).get(f"Binary/{own}").status == 200, "it is the grown-up child's"

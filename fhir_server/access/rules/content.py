@@ -16,8 +16,14 @@ def content(facts: Facts, resource_type: str, action: Action) -> Rule | None:
     """Depositors create content, and read, replace and delete what they put here."""
     if resource_type != "Binary" or facts.caller.kind not in _DEPOSITORS or not facts.own_keys:
         return None
-    if facts.own is not None and not facts.own.open:
+    if facts.caller.kind in ("patient", "representative") and not _acts_in_own_record(facts):
         return None
     if action == "create":
         return Rule("content", TypeIs(("Binary",)))
     return Rule("content", build_and([TypeIs(("Binary",)), OwnedBy(facts.own_keys)])) if action in _BY_ID else None
+
+
+def _acts_in_own_record(facts: Facts) -> bool:
+    """Say whether the holder's record is open, and whoever represents them still does."""
+    own = facts.own
+    return own is not None and own.open and (facts.caller.kind == "patient" or own.represented)
