@@ -173,9 +173,7 @@ class Settings:
     )
     database: str = setting("fhir", parse_word, "Name of the database.")
     embedded_cache_size: int = setting("1GB", parse_size, "Memory that the embedded database may use as cache.")
-    body_cache_size: int = setting(
-        "24MB", parse_size, "Memory of each worker for bodies that pages list again; 0: none."
-    )
+    body_cache_size: int = setting("24MB", parse_size, "Memory of each worker for what it reads again; 0: none.")
 
     host: str = setting("127.0.0.1", parse_word, "Address to listen on.")
     port: int = setting("8000", parse_port, "Port to listen on.")

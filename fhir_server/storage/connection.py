@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import pymongo
@@ -24,6 +25,7 @@ from pymongo.uri_parser import parse_uri
 from fhir_server.errors import Text, Timeout
 from fhir_server.storage.documents import CODEC, READ_CODEC
 from fhir_server.storage.driver_transaction import MAJORITY, begin_transaction
+from fhir_server.storage.stamps import Stamps, to_path
 from fhir_server.storage.store import StoreStatus, StoreUnavailable
 from fhir_server.storage.wire import APPLICATION, Wire, WireReader
 from fhir_server.storage.wire_transaction import WireTransactions
@@ -92,8 +94,9 @@ class Connection:
         self._lock = threading.Lock()
         self._client: Client | None = None
         self._process = 0
-        path = None if driver_only else local_socket(uri)
-        wire = None if path is None else Wire(path, database, listener=listener)
+        socket = local_socket(uri)
+        self.stamps = Stamps(None if socket is None else to_path(Path(socket)), database)
+        wire = None if driver_only or socket is None else Wire(socket, database, listener=listener)
         self.reader: Reader = _DriverReader(self) if wire is None else WireReader(wire)
         self._transactions = None if wire is None else WireTransactions(wire)
 
@@ -150,6 +153,7 @@ class Connection:
     def close(self) -> None:
         """Close the connections of this process."""
         self.reader.close()
+        self.stamps.close()
         with self._lock:
             if self._client is not None and self._process == os.getpid():
                 self._client.close()

@@ -20,6 +20,7 @@ from pymongo import MongoClient
 from pymongo.errors import OperationFailure, PyMongoError
 
 from fhir_server.errors import Text
+from fhir_server.storage import stamps
 from fhir_server.storage.data_lock import DataDirectoryInUse, DataLock, EmbeddedDatabaseError
 from fhir_server.storage.mongod import answers, end_orphan, find_mongod, make_private, start_mongod, to_layout
 
@@ -94,6 +95,7 @@ class EmbeddedMongod:
         try:
             make_private(self.layout.data)
             make_private(self.layout.socket.parent)
+            stamps.reset(stamps.to_path(self.layout.socket))
             self._binary = self._binary or find_mongod()
             self.state = "starting"
             # mongod ends with the thread that started it, so one thread starts it every time and lives on.

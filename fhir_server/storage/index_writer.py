@@ -71,7 +71,10 @@ class IndexWriter:
                 updates: list[UpdateOne] = [_update(each) for each in rewrites]
                 database["resources"].bulk_write(updates, ordered=False, session=session)
 
-        with translated(), self._connection.client.start_session() as session:
+        changing = self._connection.stamps.changing(
+            [each.reference for each in rewrites], lambda error: not isinstance(error, LeaseLost)
+        )
+        with translated(), changing, self._connection.client.start_session() as session:
             session.with_transaction(write, read_concern=ReadConcern("local"), write_concern=MAJORITY)
 
 

@@ -15,19 +15,21 @@ from fhir_server.storage import commands, documents, indexes
 from fhir_server.storage.audit_log import AuditLog
 from fhir_server.storage.binaries import Binaries
 from fhir_server.storage.body_cache import BodyCache
-from fhir_server.storage.combining import CombiningReader
 from fhir_server.storage.connection import READ_CONCERN, Connection, translated
+from fhir_server.storage.current_reader import CurrentReader
 from fhir_server.storage.documents import collection_of
 from fhir_server.storage.group_commit import GroupCommit
 from fhir_server.storage.index_writer import IndexWriter
 from fhir_server.storage.migrations import migrate
-from fhir_server.storage.pages import PageReader
+from fhir_server.storage.pages import PageReader, kept_projection
 from fhir_server.storage.records import Records
 from fhir_server.storage.store import Document, HistoryQuery, Plan, Query, StoreStatus, StoreUnavailable
 from fhir_server.storage.transaction import Transactions, Work, to_work
 
 _ESTIMATE_EXACTLY = 10_000
 _SAMPLE = 1_000
+_HEADS = 8
+"""The share of the memory for bodies that is for what is read without them, such as what is referred to, besides."""
 
 
 class MongoStore:
@@ -62,9 +64,10 @@ class MongoStore:
         self._binaries = Binaries(self.connection)
         self._transactions = Transactions(self.connection, commit_seconds)
         self._commits = GroupCommit(self._transactions.write)
-        self._reads = CombiningReader(self._read)
-        self._heads = CombiningReader(self._read_heads)
-        self._pages = PageReader(BodyCache(body_cache), self._find_rows, self._read_rows)
+        cache, stamps = BodyCache(body_cache), self.connection.stamps
+        self._current = CurrentReader(cache, stamps, self._read, self._binaries.fill)
+        self._heads = CurrentReader(BodyCache(body_cache // _HEADS), stamps, self._read_heads, self._binaries.fill)
+        self._pages = PageReader(cache, self._find_rows, self._read_rows)
 
     def prepare(self) -> None:
         """Make the database ready for this version: collections, indexes, migrations; safe in every worker at once.
@@ -77,11 +80,11 @@ class MongoStore:
             migrate(database)
 
     def get(self, reference: str) -> Document | None:
-        """Return the current version, deleted ones included, or ``None``. One round trip."""
-        found = self._reads.get(reference) if collection_of(reference) == "resources" else self._event(reference)
-        if found is None:
-            return None
-        return documents.from_current(self._filled((found,))[0])
+        """Return the current version, deleted ones included, or ``None``. One round trip at most."""
+        if collection_of(reference) == "resources":
+            return self._current.get(reference)
+        found = self._event(reference)
+        return None if found is None else documents.from_current(found)
 
     def get_many(
         self, references: Iterable[str], *, with_body: bool = True, index_fields: Sequence[str] = ()
@@ -90,15 +93,13 @@ class MongoStore:
         wanted = list(references)
         if not wanted:
             return {}
-        everything = "*" in index_fields
         apart = [one for one in wanted if collection_of(one) != "resources"]
         others = [one for one in wanted if collection_of(one) == "resources"] if apart else wanted
+        if not (apart or index_fields):
+            return (self._current if with_body else self._heads).get_many(others)
         found: list[dict[str, Any]] = []
-        if others and not (with_body or index_fields):
-            found += self._heads.get_many(others)
-        elif others and not index_fields:
-            found += self._filled(self._reads.get_many(others))
-        elif others:
+        everything = "*" in index_fields
+        if others:
             projection = documents.to_projection(with_body, everything, index_fields)
             found += self._documents(commands.to_find_ids("resources", others, projection, self._milliseconds))
         if apart:
@@ -106,12 +107,6 @@ class MongoStore:
             projection = documents.to_projection(with_body, everything, index_fields)
             found += self._documents(commands.to_find_ids("audit", apart, projection, self._milliseconds))
         return {each["_id"]: documents.from_current(each, everything, tuple(index_fields)) for each in found}
-
-    def _filled(self, found: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Return the documents with the bodies that are kept apart; two callers may have been given the same ones."""
-        filled = [dict(one) if "file" in one else one for one in found]
-        self._binaries.fill([one for one in filled if "file" in one])
-        return filled
 
     def get_version(self, reference: str, version: int) -> Document | None:
         """Return one version from history, or ``None``. One round trip."""
@@ -308,7 +303,7 @@ class MongoStore:
         return found[0] if found else None
 
     def _read(self, references: Sequence[str]) -> list[dict[str, Any]]:
-        command = commands.to_find_ids("resources", references, documents.HEAD_AND_BODY, self._milliseconds)
+        command = commands.to_find_ids("resources", references, kept_projection(), self._milliseconds)
         with translated():
             return self.connection.reader.documents(command)
 

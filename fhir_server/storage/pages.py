@@ -13,9 +13,9 @@ from fhir_server.storage import documents
 from fhir_server.storage.body_cache import BodyCache
 from fhir_server.storage.store import Document, Query
 
-_KEPT_FIELDS = ("ds",)
+KEPT_FIELDS = ("ds",)
 """Index fields that a page's keyset is made of and that belong to the version: they are kept with it."""
-_SERVED = frozenset({*_KEPT_FIELDS, "updated", *documents.IDENTITY_FIELDS})
+_SERVED = frozenset({*KEPT_FIELDS, "updated", *documents.IDENTITY_FIELDS})
 _WORTH_IT = 0.5
 """The share of bodies in memory from which on asking for moments first costs less, the second round trip included."""
 
@@ -71,20 +71,20 @@ class PageReader:
 
     def _fetch(self, rows: Sequence[Row]) -> dict[str, Document] | None:
         """Return the versions that the rows name, ``None`` when one of them has been replaced in the meantime."""
-        found = {row["_id"]: row for row in self._read([row["_id"] for row in rows], _projection())}
+        found = {row["_id"]: row for row in self._read([row["_id"] for row in rows], kept_projection())}
         if any(found.get(row["_id"], row | {"updated": None})["updated"] != row["updated"] for row in rows):
             return None
         return {reference: self._keep(row) for reference, row in found.items()}
 
     def _find_whole(self, query: Query) -> list[Document]:
-        rows = self._find(query, _projection())
+        rows = self._find(query, kept_projection())
         known = sum(self._cache.get(row["_id"], row["updated"]) is not None for row in rows)
         if rows:
             self._learn(known, len(rows))
         return [self._keep(row) for row in rows]
 
     def _keep(self, row: Row) -> Document:
-        document = documents.from_current(row, names=_KEPT_FIELDS)
+        document = documents.from_current(row, names=KEPT_FIELDS)
         if "file" not in row:
             self._cache.put(document)
         return document
@@ -93,5 +93,6 @@ class PageReader:
         self._share += _WEIGHT * (known / asked - self._share)
 
 
-def _projection() -> dict[str, int]:
-    return documents.to_projection(True, False, _KEPT_FIELDS)
+def kept_projection() -> dict[str, int]:
+    """Return the projection of what is kept in memory of a version."""
+    return documents.to_projection(True, False, KEPT_FIELDS)

@@ -17,7 +17,7 @@ import bson
 from bson.raw_bson import RawBSONDocument
 from pymongo.errors import OperationFailure, PyMongoError
 
-from fhir_server.errors import Text, TooLong
+from fhir_server.errors import FhirError, Text, TooLong
 from fhir_server.storage.connection import Connection, Transaction, is_unavailable, translate
 from fhir_server.storage.documents import CODEC, Encoded, collection_of, to_outbox, to_restatement
 from fhir_server.storage.store import Guard, OutdatedIndex, Plan, StoreUnavailable, VersionConflict
@@ -99,7 +99,9 @@ class Transactions:
         writes = list(_writes(works))
         if not writes:
             return
-        with self._connection.transaction() as transaction:
+        changed = (change.reference for work in works for change in work.plan.changes)
+        stamps = self._connection.stamps
+        with stamps.changing(changed, _may_be_done), self._connection.transaction() as transaction:
             try:
                 _run(writes, transaction)
                 _commit(transaction, until)
@@ -196,6 +198,13 @@ def _commit(transaction: Transaction, until: float) -> None:
             time.sleep(random.uniform(0.01, 0.1))
         else:
             return
+
+
+def _may_be_done(error: BaseException) -> bool:
+    """Whether the transaction that failed so may have been committed, or may still be."""
+    if isinstance(error, PyMongoError):
+        return error.has_error_label(_UNKNOWN)
+    return not isinstance(error, _Lost | VersionConflict | OutdatedIndex | StoreUnavailable | FhirError)
 
 
 def _may_succeed_later(error: PyMongoError) -> bool:

@@ -70,6 +70,27 @@ def test_a_commit_survives_failures_and_happens_once(
 
 
 @pytest.mark.parametrize("driver_only", [False, True])
+def test_what_may_have_been_committed_is_read_from_the_database(
+    make_store: MakeStore, change: MakeChange, driver_only: bool
+) -> None:
+    names: list[str] = []
+    store, reader = make_store(commit_seconds=0.3, driver_only=driver_only), make_store(listener=names.append)
+    store.commit(Plan((change("Patient/1"), change("Patient/2"))))
+    lost: dict[str, Any] = {"failCommands": ["commitTransaction"], "closeConnection": True}
+    with failing(store, 10_000, **lost), pytest.raises(StoreUnavailable):
+        store.commit(Plan((change("Patient/1", 1, b"2"),)))
+    refused: dict[str, Any] = {"failCommands": ["insert"], "errorCode": 13}
+    with failing(store, 1, **refused), pytest.raises(OperationFailure):
+        store.commit(Plan((change("Patient/2", 1, b"2"),)))
+    for reference, sent in (("Patient/1", ["find"]), ("Patient/2", [])):
+        reader.get(reference)
+        names.clear()
+        reader.get(reference)
+        assert names == sent
+    store.connection.client.admin.command("killAllSessions", [])  # else the one given up holds its locks for a minute
+
+
+@pytest.mark.parametrize("driver_only", [False, True])
 def test_a_commit_that_cannot_be_is_given_up_in_time(
     make_store: MakeStore, change: MakeChange, driver_only: bool
 ) -> None:

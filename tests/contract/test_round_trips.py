@@ -16,9 +16,9 @@ Commands = tuple[MongoStore, Callable[[], list[str]]]
 
 @pytest.fixture(params=["socket", "driver"])
 def commands(make_store: MakeStore, request: pytest.FixtureRequest) -> Commands:
-    """A store and a function that returns the names of the commands sent since it was last called."""
+    """A store that remembers nothing, and a function that returns the commands sent since it was last called."""
     names: list[str] = []
-    store = make_store(driver_only=request.param == "driver", listener=names.append)
+    store = make_store(driver_only=request.param == "driver", body_cache=0, listener=names.append)
     store.get("Patient/0")
 
     def taken() -> list[str]:
