@@ -20,7 +20,7 @@ from fhir_server.rest.authentication import Authenticate
 from fhir_server.rest.cors import METHODS, Cors
 from fhir_server.rest.headers import request_id
 from fhir_server.rest.logs import Log
-from fhir_server.rest.memory import LARGE_BODY, give_back
+from fhir_server.rest.memory import LARGE_BODY, Room, give_back
 from fhir_server.rest.negotiation import negotiate, negotiate_language
 from fhir_server.rest.origin import Origin
 from fhir_server.rest.problems import UNMATCHED, to_response
@@ -67,6 +67,7 @@ class FhirGateway:
         self._language = settings.language
         self._max_body = settings.max_body
         self._gzip_min_bytes = settings.gzip_min_bytes
+        self._room = Room()
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Answer one WSGI request."""
@@ -81,6 +82,7 @@ class FhirGateway:
             route, answer = self._answer(exchange, path[5:])
             start_response(STATUS_LINES[answer.status], answer.headers)
         finally:
+            self._room.leave(exchange.taken)
             # What even the error path could not answer is counted too, as the 500 that the server makes of it.
             seconds = perf_counter() - started
             status, size = (answer.status, len(answer.body)) if answer is not None else (500, 0)
@@ -101,6 +103,7 @@ class FhirGateway:
             negotiate(environ.get("HTTP_ACCEPT")),
             self._language if accepted_language is None else negotiate_language(accepted_language, self._language),
             self._max_body,
+            self._room,
         )
 
     def _answer(self, exchange: Exchange, path: str) -> tuple[str, Answer]:

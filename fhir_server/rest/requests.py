@@ -20,6 +20,7 @@ from fhir_server.rest.headers import (
     parse_http_date,
     parse_prefer,
 )
+from fhir_server.rest.memory import Room
 from fhir_server.rest.negotiation import Negotiated, negotiate
 
 Parameters = tuple[tuple[str, str], ...]
@@ -59,7 +60,10 @@ class Exchange:
     negotiated: Negotiated
     language: str
     max_body: int
+    room: Room
     pretty: bool = False
+    taken: int = 0
+    """Of the room for large bodies; to be left when the request is answered."""
 
     def take_format(self, parameters: Parameters) -> Parameters:
         """Return the parameters without ``_format`` and ``_pretty``, after taking them to heart."""
@@ -117,6 +121,7 @@ def parse_query(text: str) -> Parameters:
 def _with_body(exchange: Exchange, parameters: Parameters) -> FhirRequest:
     environ = exchange.environ
     body = read_body(environ, exchange.max_body)
+    exchange.taken = exchange.room.enter(len(body))  # not before: who sends slowly must keep nobody waiting
     content = parse_content(body, environ.get("CONTENT_TYPE", ""), exchange.method, exchange.segments)
     if content.form is not None:
         parameters += exchange.take_format(_parse_form(content.form))
