@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,9 @@ from fhir_server.storage.store import Change, Plan
 
 BASE = "http://127.0.0.1:8000/fhir"
 LOINC = "http://loinc.org"
-CALLS = 200
+CALLS = 400
+PAGE = 50
+_SMALLEST = 10_000
 BATCH = 500
 
 Resource = dict[str, Any]
@@ -109,30 +112,53 @@ def load(uri: str, folder: Path, start: int, stop: int) -> int:
 
 
 def cases(patients: list[Resource], observations: list[Resource]) -> list[Case]:
-    """Return the searches; each call asks for another patient, code or year."""
-    codes = sorted({one["code"]["coding"][0]["code"] for one in observations})
-    common = [code for code in codes if sum(one["code"]["coding"][0]["code"] == code for one in observations) > 500]
+    """Return the searches; each call asks for another patient, code or period.
 
-    def patient(chance: random.Random) -> str:
-        return f"{chance.choice(patients)['id']}-0"
+    All are chosen among those whose page is as large with the first 10,000 Observations as with all: what grows then
+    is the record, not the page.
+    """
+    first = observations[:_SMALLEST]
+    dates: dict[str, list[str]] = {}
+    for one in first:
+        dates.setdefault(_code_of(one), []).append(one["effectiveDateTime"])
+    full = sorted(code for code, found in dates.items() if len(found) > PAGE)
+    periods = [
+        (code, begin, begin + 10)
+        for code in full
+        for begin in range(1980, 2015)
+        if sum(str(begin) <= date < str(begin + 10) for date in dates[code]) > PAGE
+    ]
+    # The last one's Observations may go on behind the first 10,000.
+    subjects = list(dict.fromkeys(map(_subject_of, first)))[:-1]
+    own = sorted({(_subject_of(one), _code_of(one)) for one in first if _subject_of(one) in subjects})
+    identifiers = [one["identifier"][0]["value"] for one in patients if one["id"] in subjects]
 
-    def year(chance: random.Random) -> Parameters:
-        begin = chance.randint(2005, 2019)
-        return (("date", f"ge{begin}-01-01"), ("date", f"lt{begin + 1}-01-01"))
+    def code_in_period(chance: random.Random) -> Parameters:
+        code, begin, end = chance.choice(periods)
+        return (("code", f"{LOINC}|{code}"), ("date", f"ge{begin}-01-01"), ("date", f"lt{end}-01-01"))
+
+    def of_patient(chance: random.Random) -> Parameters:
+        subject, code = chance.choice(own)
+        return (("patient", f"{subject}-0"), ("code", f"{LOINC}|{code}"))
 
     def code(chance: random.Random) -> tuple[str, str]:
-        return ("code", f"{LOINC}|{chance.choice(common)}")
+        return ("code", f"{LOINC}|{chance.choice(full)}")
 
     return [
         Case("by code", lambda chance: (code(chance),)),
-        Case("by patient + code", lambda chance: (("patient", patient(chance)), code(chance))),
-        Case("by code + date range", lambda chance: (code(chance), *year(chance))),
+        Case("by patient + code", of_patient),
+        Case("by code + date range", code_in_period),
         Case("by code, newest first", lambda chance: (code(chance), ("_sort", "-date"))),
-        Case(
-            "by patient.identifier",
-            lambda chance: (("patient.identifier", f"{chance.choice(patients)['identifier'][0]['value']}-0"),),
-        ),
+        Case("by patient.identifier", lambda chance: (("patient.identifier", f"{chance.choice(identifiers)}-0"),)),
     ]
+
+
+def _code_of(observation: Resource) -> str:
+    return str(observation["code"]["coding"][0]["code"])
+
+
+def _subject_of(observation: Resource) -> str:
+    return str(observation["subject"]["reference"].removeprefix("urn:uuid:"))
 
 
 class Recorder(MongoStore):
@@ -146,14 +172,17 @@ class Recorder(MongoStore):
         return super().find(query)
 
 
-def measure(ctx: Callable[[], RequestContext], store: Recorder, case: Case) -> tuple[list[float], list[float]]:
-    """Return the seconds of each call through the server, and of the same queries through plain pymongo."""
+def measure(
+    ctx: Callable[[], RequestContext], store: Recorder, case: Case
+) -> tuple[list[float], list[float], list[int]]:
+    """Return the seconds of each call through the server and of its queries through plain pymongo, and the entries."""
     ours: list[float] = []
     plain: list[float] = []
+    entries: list[int] = []
     collection = store.connection.database["resources"]
     chance = random.Random(42)
     for call in range(CALLS + 20):
-        parameters = (*case.parameters(chance), ("_count", "50"))
+        parameters = (*case.parameters(chance), ("_count", str(PAGE)))
         store.asked = []
         context = ctx()
         started = time.perf_counter()
@@ -170,8 +199,14 @@ def measure(ctx: Callable[[], RequestContext], store: Recorder, case: Case) -> t
             list(found)
         if call >= 20:
             ours.append(seconds)
+            entries.append(_entries_of(answer.body))
             plain.append(time.perf_counter() - started)
-    return ours, plain
+    return ours, plain, entries
+
+
+def _entries_of(body: bytes | dict[str, Any] | None) -> int:
+    bundle = body if isinstance(body, dict) else parse_json(body or b"{}")
+    return len(bundle.get("entry", ()))
 
 
 def percentile(values: list[float], share: float) -> float:
@@ -188,7 +223,9 @@ def main(data: Path, observations: int) -> None:
     """Load in steps and measure at each."""
     patients, samples = read_records(data)
     console = Console(width=140)
-    table = Table("search, page of 50", "Observations", "p50 ms", "p99 ms", "of pymongo", "of p50 at 10,000")
+    table = Table(
+        f"search, page of {PAGE}", "Observations", "entries", "p50 ms", "p99 ms", "of pymongo", "of p50 at 10,000"
+    )
     first: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as scratch, EmbeddedMongod(Path(scratch), cache_size=4 * 2**30) as mongod:
         settings = Settings.from_environment({}, mongodb_uri=mongod.uri, database="scale", data_directory=Path(scratch))
@@ -197,8 +234,9 @@ def main(data: Path, observations: int) -> None:
         store.asked = []
         store.prepare()
         composition._store = store
+        context = partial(composition.open_context, OPEN_CALLER, "scale", "en", BASE)
         loaded = 0
-        for step in [step for step in (10_000, 100_000, 1_000_000) if step < observations] + [observations]:
+        for step in [step for step in (_SMALLEST, 100_000, 1_000_000) if step < observations] + [observations]:
             started = time.monotonic()
             middle = loaded + (step - loaded) // 2
             with ProcessPoolExecutor(2) as pool:
@@ -208,12 +246,13 @@ def main(data: Path, observations: int) -> None:
             console.print(f"{count:,} resources more in {seconds:.0f} s: {count / seconds:,.0f}/s, without HTTP")
             loaded = step
             for case in cases(patients, samples):
-                ours, plain = measure(lambda: composition.open_context(OPEN_CALLER, "scale", "en", BASE), store, case)
+                ours, plain, entries = measure(context, store, case)
                 half = percentile(ours, 0.5)
                 first.setdefault(case.name, half)
                 table.add_row(
                     case.name,
                     f"{step:,}",
+                    f"{statistics.mean(entries):.0f}",
                     f"{half:.2f}",
                     f"{percentile(ours, 0.99):.2f}",
                     f"{statistics.median(ours) / statistics.median(plain):.2f} ×",
