@@ -9,20 +9,20 @@ Spec: http://hl7.org/fhir/R4/http.html#trules
 import random
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from fhir_server.access.decision import Decision
 from fhir_server.access.facts import owner_keys
-from fhir_server.access.policy import Action, Policy
+from fhir_server.access.policy import Policy
 from fhir_server.audit.trail import Touched, Trail
-from fhir_server.errors import Conflict, FhirError, Issue, MethodNotAllowed, Processing, Structure, Text, join_errors
-from fhir_server.fhir.json import parse_stored
-from fhir_server.fhir.reference import rewrite, split_url
+from fhir_server.errors import Conflict, FhirError, Issue, MethodNotAllowed, Structure, Text, join_errors
+from fhir_server.fhir.reference import split_url
 from fhir_server.repository import criteria as conditions
 from fhir_server.repository.authorising import POLICY_INDEX, Authority
 from fhir_server.repository.change import UNCHANGING, Criteria, Known, Proposal, Resource, Written
+from fhir_server.repository.images import Image, build_image, to_document
 from fhir_server.repository.integrity import check_content, check_referrers, check_targets, missing_targets, new_content
 from fhir_server.repository.open_records import OpenRecords
 from fhir_server.repository.planning import Step, check_conditions, identify_steps, references_of
@@ -30,13 +30,10 @@ from fhir_server.repository.provenances import provenance_changes
 from fhir_server.repository.publishing import Defined, Publication, publish, wait_until_seen
 from fhir_server.repository.stored_parameters import ParameterRegistry
 from fhir_server.repository.touching import to_touched
-from fhir_server.repository.versions import build_body, merge_meta, next_instant
 from fhir_server.search.apart import APART_TYPES
-from fhir_server.search.history_filter import to_policy_fields
-from fhir_server.search.indexer import to_index
 from fhir_server.search.plans import DEFAULT_LIMITS, Limits
 from fhir_server.search.stored import stored_parameters
-from fhir_server.storage.store import Change, Document, Guard, OutdatedIndex, Plan, Store, VersionConflict
+from fhir_server.storage.store import Document, Guard, OutdatedIndex, Plan, Store, VersionConflict
 from fhir_server.validation.structure import check_structure
 
 _PAUSE = 0.002
@@ -54,36 +51,6 @@ class WriteRules:
     attempts: int = 40
     joins: Limits = DEFAULT_LIMITS
     """What criteria and searches may cost by their chains, ``_has`` and ``_list``."""
-
-
-@dataclass(frozen=True, slots=True)
-class Image:
-    """A step with what it leaves behind: ``resource`` and ``index`` are empty for a delete."""
-
-    step: Step
-    change: Change | None
-    resource: Resource
-    index: Mapping[str, Any]
-
-    @property
-    def action(self) -> Action:
-        """What the step does to the resource, as a policy calls it."""
-        return "create" if self.step.live is None else self.step.proposal.action
-
-    @property
-    def before(self) -> Document | None:
-        """The present version, None where there is none or a deleted one."""
-        return self.step.live
-
-    @property
-    def after(self) -> Document | None:
-        """The new version; None for a delete."""
-        return None if self.step.deletes or self.change is None else _document(self)
-
-    @property
-    def location(self) -> str | None:
-        """Where the request asks for it."""
-        return self.step.proposal.location
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,86 +261,6 @@ def check_resources(proposals: Sequence[Proposal]) -> None:
         raise Structure(issues)
 
 
-def build_image(
-    step: Step,
-    mapping: Mapping[str, str],
-    versions: Mapping[str, str],
-    now: datetime,
-    base_url: str,
-    owners: tuple[str, ...] = (),
-) -> Image:
-    """Return the step with its change; one that would change nothing has none.
-
-    ``owners`` are the keys of who puts a new resource here; it stays theirs, whoever changes it.
-    """
-    if step.keep:
-        return Image(step, None, {}, {})
-    if step.deletes:
-        return _deletion(step, now)
-    resource = _wanted(step)
-    if mapping:
-        resource = rewrite(resource, mapping, versions)
-    meta = resource.get("meta") or {}
-    live = step.live
-    if live is not None and live.body is not None:
-        if step.proposal.action != "patch":
-            meta = merge_meta(meta, parse_stored(live.body).get("meta") or {})
-        if build_body(resource, live.id, live.version, live.updated, meta) == live.body:
-            return Image(replace(step, keep=True), None, {}, {})
-    return _new_version(step, resource, meta, now, base_url, owners)
-
-
-def _wanted(step: Step) -> Resource:
-    proposal = step.proposal
-    if proposal.patch is None:
-        assert proposal.resource is not None
-        return proposal.resource
-    assert step.before is not None
-    assert step.before.body is not None
-    patched = proposal.patch(parse_stored(step.before.body))
-    if issues := check_structure(patched, expected_type=proposal.resource_type):
-        raise Processing(issues)
-    return patched
-
-
-def _new_version(
-    step: Step, resource: Resource, meta: Mapping[str, Any], now: datetime, base_url: str, owners: tuple[str, ...]
-) -> Image:
-    before = step.before
-    version = before.version + 1 if before else 1
-    updated = next_instant(now, before.updated if before else None)
-    id = step.reference.partition("/")[2]
-    body = build_body(resource, id, version, updated, meta)
-    index = to_index({**resource, "id": id, "meta": meta}, base_url)
-    kept = owners if before is None else before.index.get("o", ())
-    if kept:
-        index["o"] = list(kept)
-    restates = before is not None and to_policy_fields(before.index) != to_policy_fields(index)
-    change = Change(
-        step.reference,
-        version - 1,
-        version,
-        step.proposal.method,
-        updated,
-        body,
-        index,
-        step.proposal.position,
-        restates,
-    )
-    return Image(step, change, resource, index)
-
-
-def _deletion(step: Step, now: datetime) -> Image:
-    live = step.live
-    if live is None:
-        return Image(step, None, {}, {})
-    updated = next_instant(now, live.updated)
-    change = Change(
-        step.reference, live.version, live.version + 1, "DELETE", updated, None, live.index, step.proposal.position
-    )
-    return Image(step, change, {}, {})
-
-
 def _closes_record(image: Image) -> bool:
     """Say whether a patient's record that was there is closed, or gone."""
     if not image.step.reference.startswith("Patient/") or image.step.live is None:
@@ -385,7 +272,7 @@ def _touched(images: Sequence[Image], decisions: Sequence[Decision]) -> list[Tou
     return [
         to_touched(image.action, document, decision.rule)
         for image, decision in zip(images, decisions, strict=True)
-        if (document := _document(image)) is not None
+        if (document := to_document(image)) is not None
     ]
 
 
@@ -410,7 +297,7 @@ def _guards(steps: Sequence[Step], counters: Mapping[str, int]) -> tuple[Guard, 
 
 
 def _outcomes(proposals: Sequence[Proposal], images: Sequence[Image]) -> list[Written]:
-    documents = {image.step.reference: _document(image) for image in images if image.change is not None}
+    documents = {image.step.reference: to_document(image) for image in images if image.change is not None}
     taken: dict[int, list[Image]] = {}
     for image in images:
         taken.setdefault(id(image.step.proposal), []).append(image)
@@ -425,14 +312,6 @@ def _outcome(images: Sequence[Image], documents: Mapping[str, Document]) -> Writ
     document = documents.get(first.step.reference, first.step.before)
     created = bool(changed) and first.step.live is None and not first.step.deletes
     return Written(document, created, bool(changed), len(changed))
-
-
-def _document(image: Image) -> Document:
-    change = image.change
-    assert change is not None
-    return Document(
-        change.reference, change.version, change.updated, change.body is None, change.body, change.method, change.index
-    )
 
 
 _BUSY = Text(
