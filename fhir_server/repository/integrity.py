@@ -3,14 +3,82 @@
 Spec: http://hl7.org/fhir/R4/references.html, http://hl7.org/fhir/R4/http.html#delete
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from fhir_server.access.policy import Policy
 from fhir_server.errors import BusinessRule, Conflict, Issue, Text
 from fhir_server.fhir.reference import CONTENT, local_references
+from fhir_server.repository.authorising import POLICY_INDEX, Authority
+from fhir_server.repository.images import Image
+from fhir_server.search.apart import APART_TYPES
 from fhir_server.storage.store import Document, Store
 
 _LISTED = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Integrity:
+    """What one caller's writes are held to: ``targets`` and ``referrers`` say which way references are checked."""
+
+    store: Store
+    policy: Policy
+    base_url: str
+    targets: bool = True
+    referrers: bool = True
+
+    def check(self, images: Sequence[Image], known: Mapping[str, Document]) -> None:
+        """Check what is written and deleted together; ``known`` are documents that are read already.
+
+        Raises ``BusinessRule`` for references that lead nowhere or open content, ``Conflict`` for what holds a
+        deleted resource.
+        """
+        written = {image.step.reference for image in images if not image.step.deletes}
+        deleted = {image.step.reference for image in images if image.change is not None and image.step.deletes}
+        # An event tells what was, here or elsewhere: its references may lead nowhere.
+        writes = [
+            image
+            for image in images
+            if image.change is not None and not image.step.deletes and image.resource["resourceType"] not in APART_TYPES
+        ]
+        if self.targets and writes:
+            missing = missing_targets((image.index for image in writes), written, known)
+            if missing:
+                known = {**known, **self._targets(missing)}
+            located = [(image.step.proposal.location or "", image.resource, image.index) for image in writes]
+            check_targets(located, written, deleted, known, self.base_url)
+        if writes and not self.policy.unrestricted:
+            self._check_content(writes, written)
+        if self.referrers and deleted:
+            after = {image.step.reference: image.index for image in writes}
+            check_referrers(self.store, deleted, after, self._visible)
+
+    def _check_content(self, writes: Sequence[Image], written: Collection[str]) -> None:
+        """Let nobody open content to themselves by carrying it: it must be theirs to refer to, or written along."""
+        carried = [
+            (image, new_content(image.index, image.before.index if image.before else {}) - set(written))
+            for image in writes
+        ]
+        wanted = {target for _, content in carried for target in content}
+        if wanted:
+            located = [(image.location or "", image.resource["resourceType"], content) for image, content in carried]
+            check_content(located, self._targets(wanted))
+
+    def _targets(self, references: Iterable[str]) -> dict[str, Document]:
+        """Return what may be referred to of these."""
+        if self.policy.unrestricted:
+            return self.store.get_many(references, with_body=False)
+        found = self.store.get_many(references, with_body=False, index_fields=POLICY_INDEX)
+        return Authority(self.policy, self.store).referable(found)
+
+    def _visible(self, references: Iterable[str]) -> Collection[str]:
+        """Return those of the references that the caller may know of."""
+        wanted = list(references)
+        if self.policy.unrestricted or not wanted:
+            return wanted
+        found = self.store.get_many(wanted, with_body=False, index_fields=POLICY_INDEX)
+        return Authority(self.policy, self.store).visible(found)
 
 
 def missing_targets(

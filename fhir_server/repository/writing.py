@@ -8,7 +8,7 @@ Spec: http://hl7.org/fhir/R4/http.html#trules
 
 import random
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -23,7 +23,7 @@ from fhir_server.repository import criteria as conditions
 from fhir_server.repository.authorising import POLICY_INDEX, Authority
 from fhir_server.repository.change import UNCHANGING, Criteria, Known, Proposal, Resource, Written
 from fhir_server.repository.images import Image, build_image, to_document
-from fhir_server.repository.integrity import check_content, check_referrers, check_targets, missing_targets, new_content
+from fhir_server.repository.integrity import Integrity
 from fhir_server.repository.open_records import OpenRecords
 from fhir_server.repository.planning import Step, check_conditions, identify_steps, references_of
 from fhir_server.repository.provenances import provenance_changes
@@ -103,7 +103,7 @@ class Writer:
         images = self._images(steps, mapping)
         changing = [image for image in images if image.change is not None]
         decisions = self._authorise(changing)
-        self._check_integrity(images, known)
+        self._integrity.check(images, known)
         if changing:
             publication = self._publish(images)
             locks = (*_guards(steps, guards), *publication.guards)
@@ -191,55 +191,13 @@ class Writer:
         return images
 
     @property
+    def _integrity(self) -> Integrity:
+        rules = self.rules
+        return Integrity(self.store, self.policy, self.base_url, rules.check_targets, rules.check_referrers)
+
+    @property
     def _owners(self) -> tuple[str, ...]:
         return () if self.policy.unrestricted else owner_keys(self.policy.caller)
-
-    def _check_integrity(self, images: Sequence[Image], known: Mapping[str, Document]) -> None:
-        written = {image.step.reference for image in images if not image.step.deletes}
-        deleted = {image.step.reference for image in images if image.change is not None and image.step.deletes}
-        # An event tells what was, here or elsewhere: its references may lead nowhere.
-        writes = [
-            image
-            for image in images
-            if image.change is not None and not image.step.deletes and image.resource["resourceType"] not in APART_TYPES
-        ]
-        if self.rules.check_targets and writes:
-            missing = missing_targets((image.index for image in writes), written, known)
-            if missing:
-                known = {**known, **self._targets(missing)}
-            located = [(image.step.proposal.location or "", image.resource, image.index) for image in writes]
-            check_targets(located, written, deleted, known, self.base_url)
-        if writes and not self.policy.unrestricted:
-            self._check_content(writes, written)
-        if self.rules.check_referrers and deleted:
-            after = {image.step.reference: image.index for image in writes}
-            check_referrers(self.store, deleted, after, self._visible)
-
-    def _check_content(self, writes: Sequence[Image], written: Collection[str]) -> None:
-        """Let nobody open content to themselves by carrying it: it must be theirs to refer to, or written along."""
-        carried = [
-            (image, new_content(image.index, image.before.index if image.before else {}) - set(written))
-            for image in writes
-        ]
-        wanted = {target for _, content in carried for target in content}
-        if wanted:
-            located = [(image.location or "", image.resource["resourceType"], content) for image, content in carried]
-            check_content(located, self._targets(wanted))
-
-    def _targets(self, references: Iterable[str]) -> dict[str, Document]:
-        """Return what may be referred to of these."""
-        if self.policy.unrestricted:
-            return self.store.get_many(references, with_body=False)
-        found = self.store.get_many(references, with_body=False, index_fields=POLICY_INDEX)
-        return Authority(self.policy, self.store).referable(found)
-
-    def _visible(self, references: Iterable[str]) -> Collection[str]:
-        """Return those of the references that the caller may know of."""
-        wanted = list(references)
-        if self.policy.unrestricted or not wanted:
-            return wanted
-        found = self.store.get_many(wanted, with_body=False, index_fields=POLICY_INDEX)
-        return Authority(self.policy, self.store).visible(found)
 
 
 def check_unchanging(proposals: Sequence[Proposal]) -> None:
