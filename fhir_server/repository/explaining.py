@@ -3,7 +3,7 @@
 Whatever a search consists of, joins, page, includes and count, goes through the store: nothing escapes it.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any, Protocol
@@ -43,13 +43,10 @@ class Step:
 
 @dataclass(slots=True)
 class ListeningStore:
-    """Hands everything on to ``store``; reads are noted in ``steps``."""
+    """What a search asks of a store, handed on to ``store`` and noted in ``steps``; anything else is not there."""
 
     store: ExplainableStore
     steps: list[Step] = field(default_factory=list)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.store, name)
 
     def find(self, query: Query) -> list[Document]:
         """As ``Store.find``."""
@@ -79,15 +76,6 @@ class ListeningStore:
         found = self.store.find_each(filters, limit)
         queries = tuple(Query(filter, (), limit, with_body=False) for filter in filters)
         self._note("find each", queries, began, sum(map(len, found)))
-        return found
-
-    def get_many(
-        self, references: Iterable[str], *, with_body: bool = True, index_fields: Sequence[str] = ()
-    ) -> dict[str, Document]:
-        """As ``Store.get_many``."""
-        wanted, began = list(references), perf_counter()
-        found = self.store.get_many(wanted, with_body=with_body, index_fields=index_fields)
-        self._note("read", (Query({"_id": {"$in": wanted}}, ()),), began, len(found))
         return found
 
     def count(self, filter: Mapping[str, Any], limit: int = 0, collection: str = "resources") -> int:

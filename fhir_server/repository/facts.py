@@ -45,7 +45,6 @@ class FactsReader:
     base_url: str
     open_records: OpenRecords = field(default_factory=OpenRecords)
     _known: dict[str, RecordFacts | None] = field(default_factory=dict)
-    _permitted: tuple[str, ...] | None = None
     _declared: dict[str, str] | None = None
     _gathered: dict[tuple[str, ...] | None, Facts] = field(default_factory=dict)
 
@@ -96,14 +95,12 @@ class FactsReader:
 
     def _taking_part(self) -> tuple[str, ...]:
         """Return the patients whose consents, care circle or declared emergencies name the caller."""
-        if self._permitted is None:
-            tree = build_and([_ACTIVE, naming(self.caller, _NAMED_IN)])
-            query = Query(to_filter(tree), (), MOST_RECORDS + 1, with_body=False)
-            found = dict.fromkeys(one.index["pt"] for one in self.store.find(query) if "pt" in one.index)
-            if len(found) > MOST_RECORDS:
-                raise TooCostly(_TOO_MANY)
-            self._permitted = tuple(dict.fromkeys([*found, *self._emergencies()]))
-        return self._permitted
+        tree = build_and([_ACTIVE, naming(self.caller, _NAMED_IN)])
+        query = Query(to_filter(tree), (), MOST_RECORDS + 1, with_body=False)
+        found = dict.fromkeys(one.index["pt"] for one in self.store.find(query) if "pt" in one.index)
+        if len(found) > MOST_RECORDS:
+            raise TooCostly(_TOO_MANY)
+        return tuple(dict.fromkeys([*found, *self._emergencies()]))
 
     def _read(self, patients: Sequence[str]) -> None:
         if not patients:

@@ -45,13 +45,14 @@ def find_included(
     iterated = tuple(one for one in includes if one.iterate)
     level = _Level(store, policy, fields_for(iterated, ()))
     frontier: Sequence[Document] = matches
-    for number in range(MAX_LEVELS + 1):
+    levels = 0
+    while True:
         pointers = find_pointers(includes, [(one.reference, one.index) for one in frontier])
         found.unreadable |= pointers.unreadable
         _forget(pointers, seen)
         if not pointers.size:
             break
-        if number == MAX_LEVELS or pointers.size > MAX_KEYS:
+        if levels == MAX_LEVELS or pointers.size > MAX_KEYS:
             found.cut = True
             break
         room = limit - len(found.documents)
@@ -64,7 +65,7 @@ def find_included(
         seen |= {(one.reference, one.version) for one in frontier}
         if found.cut or not frontier or not iterated:
             break
-        includes = iterated
+        includes, levels = iterated, levels + 1
     found.documents.sort(key=lambda one: (one.reference, one.version))
     return found
 

@@ -5,7 +5,7 @@ Spec: http://hl7.org/fhir/R4/http.html#cond-update, #ccreate, #cdelete, #trules
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import TypeVar, assert_never
 
 from fhir_server.errors import (
     Deleted,
@@ -115,6 +115,8 @@ def _identify(proposal: Proposal, known: Known, created: dict[str, str]) -> list
             return [Step(proposal, matches[0].reference, matched=True)]
         case "delete":
             return [Step(proposal, match.reference) for match in matches]
+        case _:
+            assert_never(proposal.action)
 
 
 def _create_unless_matched(proposal: Proposal, matches: Sequence[Document], created: dict[str, str]) -> Step:
@@ -176,6 +178,8 @@ def _check(step: Step, update_as_create: Callable[[str], bool]) -> None:
             _check_patchable(step)
         case "delete":
             pass
+        case _:
+            assert_never(proposal.action)
 
 
 def _check_version(step: Step, version_id: str) -> None:

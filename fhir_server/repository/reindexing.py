@@ -147,9 +147,8 @@ class Reindex:
 
 
 def to_rewrite(document: Document, base_url: str) -> Rewrite | None:
-    """Return the index that a stored resource should have, None when it has it. Raises what ``to_index`` does."""
-    if document.body is None:
-        return None
+    """Return the index that a living resource should have, None when it has it. Raises what ``to_index`` does."""
+    assert document.body is not None  # what is deleted has no type to be found by
     index = to_index(parse_json(document.body), base_url)
     present = document.index
     changed = {name: value for name, value in index.items() if name not in present or present[name] != value}

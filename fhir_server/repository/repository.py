@@ -19,11 +19,10 @@ from fhir_server.repository.criteria import build_criteria, find_matches
 from fhir_server.repository.facts import FactsReader
 from fhir_server.repository.including import Included, find_included
 from fhir_server.repository.planning import absent, gone
-from fhir_server.repository.searching import PlannedSearch, plan_search, run
+from fhir_server.repository.searching import PlannedSearch, plan_search
 from fhir_server.repository.stored_parameters import ParameterRegistry
 from fhir_server.repository.touching import to_touched
 from fhir_server.repository.writing import Writer, WriteRules
-from fhir_server.search import compiler
 from fhir_server.search.ast import Everything, Node, PatientIs, TokenIn, TypeIs, build_and
 from fhir_server.search.compiler import to_filter
 from fhir_server.search.history_filter import to_history_filter
@@ -144,13 +143,6 @@ class Repository:
         modes = [record.emergency for record in records if record.emergency]
         return touched._replace(rule=f"{EMERGENCY}{modes[0]}") if modes else touched
 
-    def search(self, query: compiler.Query, fields: Sequence[str] = (), *, with_body: bool = True) -> list[Document]:
-        """Return what a compiled query finds, with the index fields named; its tree must come from ``restrict``.
-
-        One round trip, or two where the order has two stretches and the first leaves the page short.
-        """
-        return run(self.store, query, fields, with_body=with_body)
-
     def restrict(self, resource_type: str | None, tree: Node, action: Action = "search") -> Node:
         """Return ``tree`` narrowed to what the caller may see of the type.
 
@@ -164,14 +156,10 @@ class Repository:
         return plan_search(self.store, self.policy, self.rules.joins, tree, self.disclose)
 
     def include(self, includes: Sequence[Include], matches: Sequence[Document], limit: int) -> Included:
-        """Return what the includes bring along with a page of ``search`` that the caller may see; see ``including``."""
+        """Return what the includes bring along with a page of ``plan`` that the caller may see; see ``including``."""
         found = find_included(self.store, self.policy, includes, matches, limit)
         self.disclose("search", found.documents)
         return found
-
-    def count(self, tree: Node, *, accurate: bool) -> int:
-        """Return how many current resources a restricted tree matches, exactly or by a cheap estimate."""
-        return self.plan(tree).count(accurate=accurate)
 
     def match(self, criteria: Criteria, action: Action) -> tuple[Document, ...]:
         """Return at most two live matches, without bodies."""

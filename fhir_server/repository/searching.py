@@ -163,9 +163,8 @@ class PlannedSearch:
             last = batch[-1]
             after = keyset_of(search, last.reference, last.updated, last.index, after is not None and after.backward)
             size, probed = min(2 * size, max(size, _LARGEST_BATCH)), probed + len(batch)
-            if residual is not None:
-                planned = self.planner.plan(self.tree, probed)
-                size = smallest if planned.residual is None else size
+            planned = self.planner.plan(self.tree, probed)
+            size = smallest if planned.residual is None else size
 
     def _holding(self, residual: Node, batch: Sequence[Document]) -> list[Document]:
         settled = self.planner.settle(residual, [to_index_document(one) for one in batch])

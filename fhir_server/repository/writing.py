@@ -228,9 +228,8 @@ def _closes_record(image: Image) -> bool:
 
 def _touched(images: Sequence[Image], decisions: Sequence[Decision]) -> list[Touched]:
     return [
-        to_touched(image.action, document, decision.rule)
+        to_touched(image.action, to_document(image), decision.rule)
         for image, decision in zip(images, decisions, strict=True)
-        if (document := to_document(image)) is not None
     ]
 
 
