@@ -14,6 +14,7 @@ from fhir_server.access.resource_groups import TRAIL
 from fhir_server.access.rule import Action
 from fhir_server.errors import FhirError, Forbidden, Text, join_errors
 from fhir_server.fhir.json import parse_stored
+from fhir_server.fhir.reference import local_references
 from fhir_server.search.ast import PointsTo, TypeIs, build_and, build_not
 from fhir_server.search.compiler import to_filter
 from fhir_server.search.matcher import index_document
@@ -142,14 +143,24 @@ class Authority:
         return decision if decision.allowed and self._sees_context(document) else Decision(False, missing="rule")
 
     def _sees_context(self, document: Document) -> bool:
-        """Say whether the resource that the Binary names as its ``securityContext``, if any, may be read."""
-        if document.body is None:
-            return True
-        named = parse_stored(document.body).get("securityContext", {}).get("reference")
+        """Say whether the resource that the Binary names as its ``securityContext``, if any, may be read.
+
+        One that is not on this server may not.
+        """
+        named = self._context_of(document)
         if named is None:
             return True
         found = self.store.get_many([named], with_body=False, index_fields=("*",)).get(named)
         return found is not None and not found.deleted and self.decide("read", found).allowed
+
+    def _context_of(self, document: Document) -> str | None:
+        """Return the ``securityContext``: ``Type/id`` of one on this server, however it was written."""
+        if document.body is None:  # read by its index alone, where a Binary refers to nothing else
+            return next(iter(document.index.get("x", ())), None)
+        context = parse_stored(document.body).get("securityContext", {})
+        binary = {"resourceType": "Binary", "securityContext": context}
+        local = local_references(binary, self.about(()).policy.facts().base_url)
+        return str(local[0][0]) if local else context.get("reference")
 
 
 def to_index_document(document: Document) -> dict[str, Any]:

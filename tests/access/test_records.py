@@ -292,3 +292,33 @@ def test_who_no_longer_represents_a_child_keeps_no_hold_on_its_content(record: W
     assert ask.post("Binary", content).status == 403
     ask.delete(f"Binary/{own}")
     assert record.ask(lea).get(f"Binary/{own}").status == 200, "it is the grown-up child's"
+
+
+@pytest.mark.parametrize("form", ["{}", "{}/_history/1", "http://localhost/fhir/{}"])
+def test_content_is_withheld_with_the_context_that_it_names(record: World, form: str) -> None:
+    context = {"reference": form.format("DocumentReference/masked")}
+    record.put({**binary("plain"), "securityContext": context})
+    for caller, status in ((marie, 200), (gp, 200), (nurse, 404)):
+        assert record.ask(caller).get("DocumentReference/plain").status == 200, caller.key
+        assert record.ask(caller).get("Binary/plain").status == status, caller.key
+    told = record.ask(nurse).get("Binary/plain")
+    assert told.body["issue"] == record.ask(nurse).get("Binary/nowhere").body["issue"]
+
+
+def test_content_whose_context_is_elsewhere_is_withheld(record: World) -> None:
+    record.put({**binary("plain"), "securityContext": {"reference": "http://elsewhere.example/fhir/Patient/marie"}})
+    assert record.ask(marie).get("Binary/plain").status == 404
+    record.put({**binary("plain"), "securityContext": {"display": "nothing that could be looked at"}})
+    assert record.ask(marie).get("Binary/plain").status == 200
+
+
+def test_nobody_carries_content_whose_context_they_do_not_see(record: World) -> None:
+    record.put({**binary("plain"), "securityContext": {"reference": "DocumentReference/masked"}})
+
+    def carry(caller: Any, id: str) -> Any:
+        reply = record.ask(caller).post("DocumentReference", document(id, "marie"))
+        return reply.status, reply.body
+
+    assert carry(nurse, "plain") == carry(nurse, "nowhere")
+    assert carry(nurse, "plain")[0] == 422
+    assert carry(gp, "plain")[0] == 201
