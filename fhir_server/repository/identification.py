@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from fhir_server.errors import Invalid, MultipleMatches, NotFound, Required, Text
+from fhir_server.fhir.reference import LocalReference, parse_reference
 from fhir_server.repository.repository import Repository
+from fhir_server.search.values import escape
 
 _NO_PATIENT = Text("There is no such patient", "Ce patient n’existe pas")
 
@@ -15,20 +17,18 @@ _NO_PATIENT = Text("There is no such patient", "Ce patient n’existe pas")
 def find_patient(repository: Repository, values: Mapping[str, Any]) -> str:
     """Return ``Patient/id`` of the parameter ``patient`` (a Reference) or ``identifier`` (``system|value``).
 
-    Raises ``Required`` when neither is given, ``NotFound``, or ``MultipleMatches``.
+    Raises ``Required`` when neither is given, ``Invalid`` for what is neither, ``NotFound``, or ``MultipleMatches``.
     """
-    reference, identifier = _text(values.get("patient"), "reference"), values.get("identifier")
-    if isinstance(identifier, Mapping):
-        identifier = f"{identifier.get('system', '')}|{identifier.get('value', '')}"
+    reference = _text(values.get("patient"), "reference")
     if reference:
-        criteria = [("_id", reference.removeprefix("Patient/"))]
-    elif isinstance(identifier, str) and identifier.strip("|"):
-        criteria = [("identifier", identifier)]
+        criteria = ("_id", _id(reference, repository.base_url))
+    elif identity := _identity(values.get("identifier")):
+        criteria = ("identifier", identity)
     else:
         raise Required(
             Text("patient or identifier is missing", "patient ou identifier manque"), expression="Parameters.patient"
         )
-    matches = repository.match(repository.criteria("Patient", criteria), "refer")
+    matches = repository.match(repository.criteria("Patient", [criteria]), "refer")
     if not matches:
         raise NotFound(_NO_PATIENT)
     if len(matches) > 1:
@@ -36,8 +36,30 @@ def find_patient(repository: Repository, values: Mapping[str, Any]) -> str:
     return matches[0].reference
 
 
+def _id(reference: str, base_url: str) -> str:
+    """Return the id in a reference to a Patient of this server; the id alone will do."""
+    found = parse_reference(reference if "/" in reference else f"Patient/{reference}", base_url)
+    if not isinstance(found, LocalReference) or found.type != "Patient":
+        raise _not_a_patient()
+    return found.id
+
+
+def _identity(identifier: Any) -> str:
+    """Return the search value that means this one identity, empty when none is given: a system alone is none."""
+    if isinstance(identifier, Mapping):
+        system, value = str(identifier.get("system", "")), str(identifier.get("value", ""))
+        return f"{escape(system)}|{escape(value)}" if value else ""
+    system, bar, value = (identifier if isinstance(identifier, str) else "").rpartition("|")
+    return f"{escape(system)}{bar}{escape(value)}" if value else ""
+
+
 def _text(value: Any, name: str) -> str:
     found = value.get(name, "") if isinstance(value, Mapping) else value or ""
     if not isinstance(found, str):
-        raise Invalid(Text("patient is a reference", "patient est une référence"), expression="Parameters.patient")
+        raise _not_a_patient()
     return found
+
+
+def _not_a_patient() -> Invalid:
+    text = Text("patient is a reference to a Patient", "patient est une référence à un Patient")
+    return Invalid(text, expression="Parameters.patient")

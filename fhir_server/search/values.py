@@ -51,6 +51,11 @@ def split_escaped(text: str, separator: str) -> list[str]:
     return [*parts, text[start:]]
 
 
+def escape(text: str) -> str:
+    r"""Return the text as a value that means just this text: ``,``, ``|``, ``$`` and ``\`` are escaped."""
+    return re.sub(r"[\\,|$]", r"\\\g<0>", text)
+
+
 def unescape(text: str) -> str:
     """Return the text that ``\\,``, ``\\|``, ``\\$`` and ``\\\\`` stand for."""
     return _ESCAPED.sub(r"\1", text) if "\\" in text else text

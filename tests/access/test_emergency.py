@@ -11,6 +11,7 @@ from tests.access.test_records import documents, gp, marie, nurse, other, record
 
 __all__ = ["record"]
 
+INS = "urn:oid:1.2.250.1.213.1.4.10"
 URGENT = {"mode": "bris_de_glace", "reason": "Patient inconscient"}
 
 
@@ -136,11 +137,68 @@ def test_the_matrix_can_be_read_by_who_is_known(record: World) -> None:
 
 
 def test_a_patient_is_found_by_identity(record: World) -> None:
-    identity = {"system": "urn:oid:1.2.250.1.213.1.4.10", "value": "279035121518989"}
+    identity = {"system": INS, "value": "279035121518989"}
     record.put(resource("Patient/marie", birthDate="1979-03-28", identifier=[identity]))
-    found = declare(record, other, identifier="urn:oid:1.2.250.1.213.1.4.10|279035121518989", **URGENT)
+    found = declare(record, other, identifier=f"{INS}|279035121518989", **URGENT)
     assert found.body["parameter"][0]["valueReference"] == of("marie")
     assert declare(record, other, **URGENT).status == 400
+    written_out = {"name": "identifier", "valueIdentifier": identity}
+    found = record.ask(other).post("Patient/$declare-care", {"resourceType": "Parameters", "parameter": [written_out]})
+    assert found.body["parameter"][0]["valueReference"] == of("marie")
+
+
+@pytest.mark.parametrize(
+    ("given", "status"),
+    [
+        ({"system": INS, "value": "shared"}, 412),
+        ({"system": INS, "value": "unknown"}, 404),
+        ({"system": INS, "value": "of-luc,of-lea"}, 404),
+        ({"system": INS, "value": "of|luc"}, 200),
+        ({"system": INS}, 400),
+        ({"value": "bare"}, 200),
+        ({}, 400),
+        (f"{INS}|", 400),
+        ("|", 400),
+        ("of-luc", 200),
+        (f"{INS}|of-lea", 200),
+        (7, 400),
+    ],
+)
+def test_an_identity_means_one_patient_or_none(record: World, given: Any, status: int) -> None:
+    def identified(id: str, *values: str, **more: str) -> dict[str, Any]:
+        identifiers = [{"system": INS, "value": value} for value in values]
+        return resource(f"Patient/{id}", birthDate="1979-03-28", identifier=[*identifiers, *([more] if more else [])])
+
+    record.put(
+        identified("marie", "shared", value="bare"), identified("luc", "shared", "of-luc", "of|luc"),
+        identified("lea", "of-lea"),
+    )  # fmt: skip
+    kind = {dict: "valueIdentifier", str: "valueString", int: "valueInteger"}[type(given)]
+    body = {"resourceType": "Parameters", "parameter": [{"name": "identifier", kind: given}]}
+    reply = record.ask(other).post("Patient/$declare-care", body)
+    assert reply.status == status, reply.content
+
+
+@pytest.mark.parametrize(
+    ("given", "status"),
+    [
+        ({"valueReference": {"reference": "Patient/marie"}}, 200),
+        ({"valueReference": {"reference": "http://localhost/fhir/Patient/marie"}}, 200),
+        ({"valueString": "Patient/marie"}, 200),
+        ({"valueString": "marie"}, 200),
+        ({"valueString": "marie,luc"}, 400),
+        ({"valueString": "nobody,marie"}, 400),
+        ({"valueString": "nobody"}, 404),
+        ({"valueReference": {"reference": "Practitioner/gp"}}, 400),
+        ({"valueReference": {"reference": "http://elsewhere.example/fhir/Patient/marie"}}, 400),
+        ({"valueReference": {"display": "Marie"}}, 400),
+        ({"valueInteger": 7}, 400),
+    ],
+)
+def test_a_reference_means_one_patient_or_none(record: World, given: dict[str, Any], status: int) -> None:
+    body = {"resourceType": "Parameters", "parameter": [{"name": "patient", **given}]}
+    reply = record.ask(other).post("Patient/$declare-care", body)
+    assert reply.status == status, reply.content
 
 
 def purposes(event: dict[str, Any]) -> set[str]:
