@@ -16,7 +16,7 @@ from fhir_server.errors import (
 from fhir_server.repository.change import Criteria, Known, Proposal
 from fhir_server.repository.planning import Step, check_conditions, identify_steps
 from fhir_server.search.ast import Everything
-from fhir_server.storage.store import Document
+from fhir_server.storage.store import Document, VersionConflict
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 CRITERIA = Criteria("Patient", "Patient?identifier=x", Everything())
@@ -160,6 +160,13 @@ def test_a_create_never_overwrites() -> None:
     steps = [Step(Proposal("create", "POST", "Patient"), "Patient/1")]
     with pytest.raises(Duplicate):
         check_conditions(steps, known(document("1")), lambda kind: True)
+
+
+@pytest.mark.parametrize("now", [Known(), known(document("7", 2, deleted=True))])
+def test_a_match_that_has_gone_in_the_meantime_is_looked_for_again(now: Known) -> None:
+    proposal = Proposal("update", "PUT", "Patient", resource={"resourceType": "Patient"}, criteria=CRITERIA)
+    with pytest.raises(VersionConflict):
+        check_conditions(identify_steps([proposal], matches("7")), now, lambda kind: True)
 
 
 def test_the_problems_of_all_proposals_are_told_at_once() -> None:
