@@ -83,12 +83,9 @@ def _authorise(written: Iterable[Defined], policy: Policy) -> None:
     tree = policy.filter("SearchParameter", "define")
     if isinstance(tree, Everything):
         return
-    for one in written:
-        images = [one.change.index] if one.after is not None else []
-        if not images or not all(
-            matches(tree, index_document(one.change.reference, one.change.updated, image)) for image in images
-        ):
-            raise Forbidden(_NOT_ALLOWED)
+    changes = (one.change for one in written)
+    if not all(matches(tree, index_document(one.reference, one.updated, one.index)) for one in changes):
+        raise Forbidden(_NOT_ALLOWED)
 
 
 def _check(concerned: Iterable[Defined], in_force: StoredParameters) -> None:
@@ -114,7 +111,8 @@ def _check(concerned: Iterable[Defined], in_force: StoredParameters) -> None:
 def _required(resource: Mapping[str, Any]) -> Iterable[Issue]:
     """Structure is checked elsewhere; this is what everything after it counts on."""
     for name in ("url", "code", "base", "type"):
-        if not resource.get(name):
+        value = resource.get(name)
+        if not value or (isinstance(value, list) and None in value):  # where an extension stands for it
             yield Issue("required", _MISSING, "error", (f"SearchParameter.{name}",))
 
 

@@ -236,6 +236,18 @@ def test_operators_keep_the_directory_and_see_no_record(record: World) -> None:
     assert record.ask(marie).get("Organization/hospital").status == 200
 
 
+@pytest.mark.parametrize("caller", [operator(), backend("x", trusted=True)], ids=lambda caller: str(caller.kind))
+def test_who_may_define_search_parameters_may_take_them_back(record: World, caller: Any) -> None:
+    ask = record.ask(caller)
+    draft = {"resourceType": "SearchParameter", "url": "http://example.org/sp", "name": "X", "status": "draft"}
+    more = {"description": "x", "code": "x", "base": ["Patient"], "type": "token", "expression": "Patient.active"}
+    made = ask.create({**draft, **more})
+    assert ask.put(f"SearchParameter/{made['id']}", {**made, "status": "retired"}).status == 200
+    assert ask.delete(f"SearchParameter/{made['id']}").status == 204
+    for other_caller in (gp, marie, hospital):
+        assert record.ask(other_caller).post("SearchParameter", {**draft, **more}).status == 403, other_caller.key
+
+
 def test_ids_are_not_chosen_by_those_who_could_probe_with_them(record: World) -> None:
     lucs = record.ask(marie).put("DocumentReference/lucs", document("lucs", "marie"))
     free = record.ask(marie).put("DocumentReference/free", document("free", "marie"))

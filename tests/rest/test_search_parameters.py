@@ -161,6 +161,26 @@ def test_a_definition_that_cannot_be_is_refused(fhir: Fhir, change: dict[str, An
     assert where in [place for issue in reply.issues for place in issue["expression"]]
 
 
+@pytest.mark.parametrize("name", ["url", "code", "base", "type", "base[0]"])
+def test_what_only_an_extension_stands_for_is_not_given(fhir: Fhir, name: str) -> None:
+    absent = {
+        "extension": [{"url": "http://hl7.org/fhir/StructureDefinition/data-absent-reason", "valueCode": "unknown"}]
+    }
+    given = definition(status="draft")
+    published = fhir.create(given)
+    if name == "base[0]":
+        given |= {"base": [None], "_base": [absent]}
+    elif name == "base":
+        del given["base"]
+        given["_base"] = [absent]
+    else:
+        del given[name]
+        given[f"_{name}"] = absent
+    reply = fhir.put(f"SearchParameter/{published['id']}", {**given, "id": published["id"], "status": "active"})
+    assert reply.status == 422, reply.content
+    assert f"SearchParameter.{name.partition('[')[0]}" in reply.issues[0]["expression"][0]
+
+
 def test_a_base_that_is_no_type_is_refused(fhir: Fhir) -> None:
     reply = fhir.post("SearchParameter", definition(base=["Nobody"]))
     assert reply.issues[0]["expression"] == ["SearchParameter.base[0]"]
