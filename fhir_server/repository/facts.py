@@ -28,6 +28,8 @@ from fhir_server.storage.store import Document, Query, Store
 EMERGENCIES = "emergencies"
 """Emergency accesses declared: ``{_id, keys, patient, mode, until}``."""
 MOST_RECORDS = 5_000
+_NAMING_IN_ONE = 4
+"""Consents and care circles that name a professional: so many for each record are looked at."""
 _INACTIVE = b'"active":false'
 """Without this in it, as stored, no Patient is inactive; with it, one has to look closer."""
 _NAMED_IN = ("Consent.actor", "CareTeam.participant")
@@ -44,6 +46,7 @@ class FactsReader:
     now: datetime
     base_url: str
     open_records: OpenRecords = field(default_factory=OpenRecords)
+    most_records: int = MOST_RECORDS
     _known: dict[str, RecordFacts | None] = field(default_factory=dict)
     _declared: dict[str, str] | None = None
     _gathered: dict[tuple[str, ...] | None, Facts] = field(default_factory=dict)
@@ -96,9 +99,12 @@ class FactsReader:
     def _taking_part(self) -> tuple[str, ...]:
         """Return the patients whose consents, care circle or declared emergencies name the caller."""
         tree = build_and([_ACTIVE, naming(self.caller, _NAMED_IN)])
-        query = Query(to_filter(tree), (), MOST_RECORDS + 1, with_body=False)
-        found = dict.fromkeys(one.index["pt"] for one in self.store.find(query) if "pt" in one.index)
-        if len(found) > MOST_RECORDS:
+        most = self.most_records * _NAMING_IN_ONE
+        query = Query(to_filter(tree), (), most + 1, with_body=False)
+        naming_caller = self.store.find(query)
+        found = dict.fromkeys(one.index["pt"] for one in naming_caller if "pt" in one.index)
+        # Beyond either bound there may be records that nothing of this tells of: none must be left out in silence.
+        if len(found) > self.most_records or len(naming_caller) > most:
             raise TooCostly(_TOO_MANY)
         return tuple(dict.fromkeys([*found, *self._emergencies()]))
 
@@ -180,6 +186,8 @@ def _parsed(document: Document | None) -> list[dict[str, Any]]:
 
 
 _TOO_MANY = Text(
-    f"You take part in the care of more than {MOST_RECORDS} patients: ask for a token for one of them",
-    f"Vous participez à la prise en charge de plus de {MOST_RECORDS} patients : demandez un jeton pour l’un d’eux",
+    f"You take part in the care of more than {MOST_RECORDS} patients, or are named in their consents and care"
+    f" circles {_NAMING_IN_ONE} times as often: ask for a token for one patient",
+    f"Vous participez à la prise en charge de plus de {MOST_RECORDS} patients, ou êtes nommé dans leurs"
+    f" consentements et cercles de soins {_NAMING_IN_ONE} fois plus souvent : demandez un jeton pour un patient",
 )

@@ -283,6 +283,15 @@ def test_a_record_that_is_closed_is_closed_for_every_worker_once_it_is_told(reco
     elsewhere.composition.close()
 
 
+def test_who_represents_one_patient_represents_no_other(record: World) -> None:
+    kind = [{"coding": [{"system": ROLE, "code": "GUARD"}]}]
+    record.put(resource("RelatedPerson/stranger", patient={"reference": "Patient/luc"}, relationship=kind))
+    stranger = representative("lea", "stranger")
+    assert documents(record, stranger) == set()
+    assert record.ask(stranger).get("DocumentReference/child").status == 404
+    assert record.ask(stranger).get("Patient/lea").status == 404
+
+
 def test_who_has_left_the_care_circle_sees_nothing_from_then_on(record: World) -> None:
     left = circle("marie", (NURSE, "ATT"))
     left["participant"][0]["period"] = {"start": "2020-01-01", "end": "2025-12-31"}
