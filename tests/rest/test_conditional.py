@@ -2,7 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
-from tests.rest.fhir import Fhir, patient
+from tests.rest.fhir import Fhir, entry, patient
 
 SYSTEM = "http://example.org/ids"
 
@@ -130,6 +130,19 @@ def test_a_conditional_delete_takes_all_matches_where_the_setting_allows_it(fhir
     reply = fhir.delete(f"Patient?identifier={SYSTEM}|1", Prefer="return=OperationOutcome")
     assert reply.status == 200
     assert {fhir.get(f"Patient/{id}").status for id in ids} == {410}
+
+
+def test_a_conditional_delete_takes_no_part_of_more_than_it_may_take(fhir_with: object) -> None:
+    fhir: Fhir = fhir_with(conditional_delete="multiple")  # type: ignore[operator]
+    entries = [entry("PUT", f"Patient/p{number}", {**identified("1"), "id": f"p{number}"}) for number in range(1_001)]
+    assert fhir.transact(*entries).status == 200
+    reply = fhir.delete(f"Patient?identifier={SYSTEM}|1")
+    assert reply.status == 400, reply.content
+    assert reply.issues[0]["code"] == "too-costly"
+    assert fhir.get("Patient?_summary=count").body["total"] == 1_001
+    assert fhir.delete("Patient/p0").status == 204
+    assert fhir.delete(f"Patient?identifier={SYSTEM}|1").status in (200, 204)
+    assert fhir.get("Patient?_summary=count").body["total"] == 0
 
 
 def test_a_delete_of_everything_by_empty_criteria_is_refused(fhir: Fhir) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from fhir_server.fhir.json import parse_json
 from fhir_server.validation.structure import check_structure
-from tests.rest.fhir import Fhir, observation, patient
+from tests.rest.fhir import Fhir, entry, observation, patient
 
 SEARCHES = [
     "Patient?name=secretname&birthdate=1979-03-28&identifier=http://secret.example|secretvalue",
@@ -66,6 +66,27 @@ def test_joins_includes_and_totals_are_steps_too(fhir_with: Callable[..., Fhir])
     assert "estimate" in steps("Observation?_total=estimate&_count=1")
     assert "count" in steps("Observation?_total=accurate&_count=1")
     assert "walk" in steps("Patient?_has:Observation:subject:status=final&_summary=count")
+
+
+def steps_of(fhir: Fhir, query: str) -> list[str]:
+    """Return the names of the round trips, in their order."""
+    reply = fhir.get(f"{query}&__explain=true")
+    assert reply.status == 200, reply.content
+    return [one["part"][0]["valueString"] for one in reply.body["parameter"] if one["name"] == "step"]
+
+
+def test_what_is_probed_of_candidates_is_a_step_too(fhir_with: Callable[..., Fhir]) -> None:
+    fhir = fhir_with(search_join_keys=1)
+    often, hardly = (f"Patient/{fhir.create(patient())['id']}" for _ in range(2))
+    fhir.transact(*(entry("POST", "Observation", observation(often)) for _ in range(9)))
+    fhir.create(observation(hardly))
+    assert "find each" in steps_of(fhir, "Patient?_has:Observation:subject:status=final")
+
+
+def test_an_account_of_very_many_steps_tells_the_first_fifty(fhir: Fhir) -> None:
+    fhir.create(observation(f"Patient/{fhir.create(patient())['id']}"))
+    asked = "&".join(f"_has:Observation:subject:status:not=s{number}" for number in range(60))
+    assert len(steps_of(fhir, f"Patient?{asked}")) == 50
 
 
 def test_a_page_link_can_be_explained(fhir: Fhir) -> None:

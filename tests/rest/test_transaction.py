@@ -58,6 +58,16 @@ def test_urls_attachments_and_narratives_are_rewritten_but_plain_strings_are_not
     assert stored["description"] == A
 
 
+def test_a_full_url_may_be_the_reference_itself(fhir: Fhir) -> None:
+    reply = fhir.transact(
+        entry("POST", "Observation", observation("Patient/itself"), A),
+        entry("PUT", "Patient/itself", patient(id="itself"), "Patient/itself"),
+    )
+    assert reply.status == 200, reply.content
+    stored = fhir.get(f"Observation/{id_in(reply.body['entry'][0])}").body
+    assert stored["subject"]["reference"] == "Patient/itself"
+
+
 def test_an_absolute_full_url_stands_for_its_relative_form_too(fhir: Fhir) -> None:
     reply = fhir.transact(
         entry("POST", "Patient", patient(id="p"), "http://elsewhere.example/fhir/Patient/p"),
