@@ -132,3 +132,20 @@ def test_rare_matches_are_found_from_the_other_side_within_the_budget(fhir_with:
         assert fhir.get(f"Patient?{query}").ids == ["p001"]
     assert fhir.get("Patient?_has:Observation:patient:status=final&_summary=count").body["total"] == 1
     assert fhir.get("Patient?_has:Observation:patient:status=final&_sort=name").ids == ["p001"]
+
+
+def test_an_estimate_goes_by_the_first_thousand_that_were_looked_at(fhir_with: Any) -> None:
+    fhir: Fhir = fhir_with(search_join_keys=1)
+    patients = [f"Patient/p{number:04d}" for number in range(1_010)]
+    entries = [entry("PUT", one, patient(id=one.partition("/")[2])) for one in patients]
+    assert (
+        fhir.transact(*entries, *(entry("POST", "Observation", observation(one)) for one in patients[::2])).status
+        == 200
+    )
+
+    def total(how: str) -> int:
+        reply = fhir.get(f"Patient?_has:Observation:subject:status=final&_total={how}&_count=1")
+        return int(reply.body["total"])
+
+    assert total("accurate") == 505
+    assert abs(total("estimate") - 505) < 10

@@ -25,7 +25,7 @@ from fhir_server.search.stored import NONE_STORED, stored_parameters_in_force
 from fhir_server.storage.mongo import MongoStore
 from fhir_server.storage.store import Change, OutdatedIndex, Plan, Query
 from fhir_server.worker import Worker
-from tests.rest.fhir import FHIR_JSON, Fhir, patient
+from tests.rest.fhir import FHIR_JSON, Fhir, observation, patient
 from tests.rest.server import Server
 from tests.rest.test_search_parameters import definition, with_eyes
 
@@ -282,6 +282,21 @@ def test_a_worker_that_is_told_to_stop_gives_its_job_back(composition: Compositi
     finished = jobs.get(id)
     assert finished is not None
     assert Progress.of(finished).done == 250
+
+
+def test_a_job_of_several_types_goes_on_with_the_type_that_it_had_reached(composition: Composition, fhir: Fhir) -> None:
+    fill(composition.store(), 150)
+    fhir.create(observation())
+    jobs = Jobs(composition.store().records)
+    id = jobs.enqueue(build_job(REINDEX, {"types": ["Patient", "Observation"]}, current_time()))
+    first, second = Worker(composition), Worker(composition)
+    seen: list[int] = []
+    first.run_due(lambda progress: first.stop() if progress.done > 1 else None)
+    second.run_due(lambda progress: seen.append(progress.done))
+    assert seen == [151]
+    job = jobs.get(id)
+    assert job is not None
+    assert (job.state, Progress.of(job).done, Progress.of(job).total) == ("finished", 151, 151)
 
 
 def test_jobs_of_a_kind_run_one_at_a_time(composition: Composition) -> None:
