@@ -6,6 +6,8 @@ DATA   ?= .data
 PYTHON ?= $(shell .ci/find-python)
 # As many test processes as cores. PYTEST_ARGS="tests/unit -k patch" narrows the run.
 PROCESSES ?= auto
+# Packages in which a branch that no test takes is a failure.
+NO_GAPS := fhir_server/access/*,fhir_server/repository/*,fhir_server/smart/*
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet --no-input
 # --build-deps-for keeps the marker of the embedded extra, which a static reading of pyproject.toml loses.
 LOCK   := CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet --upgrade --strip-extras --generate-hashes \
@@ -13,7 +15,7 @@ LOCK   := CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet --upgrad
           --build-deps-for editable --extra embedded
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test lint format types imports tests bench conformance lock wheel clean
+.PHONY: help serve test lint format types imports tests coverage bench conformance lock wheel clean
 
 help: ## What can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -21,7 +23,7 @@ help: ## What can be made
 serve: $(VENV)/.runtime ## Set everything up and start the server with a demo record
 	FHIR_SERVER_DATA="$(abspath $(DATA))" exec $(BIN)/fhir-server serve --demo
 
-test: lint types imports tests ## Set everything up and check all there is to check
+test: lint types imports coverage ## Set everything up and check all there is to check
 
 lint: $(VENV)/.dev ## Style
 	$(BIN)/ruff check .
@@ -39,6 +41,10 @@ imports: $(VENV)/.dev ## Who may import whom
 
 tests: $(VENV)/.dev ## Tests, with coverage
 	$(BIN)/python -m pytest -n $(PROCESSES) --cov --cov-report=term:skip-covered $(PYTEST_ARGS)
+
+coverage: tests ## Tests, and whether they take every branch of access, repository and smart
+	@echo "Branches of $(NO_GAPS) that no test has taken:"
+	@$(BIN)/coverage report --include="$(NO_GAPS)" --fail-under=100
 
 bench: $(VENV)/.dev ## Benchmarks, on this machine
 	$(BIN)/python -m benchmarks
