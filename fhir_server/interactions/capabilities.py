@@ -119,7 +119,7 @@ def build_capability_statement(settings: Settings, base_url: str, types: list[st
                 "resource": [_resource(settings, kind) for kind in types or sorted(resource_types())],
                 "interaction": [{"code": code} for code in _SYSTEM_INTERACTIONS],
                 "searchParam": [_parameter(each) for each in supported_parameters("Resource")],
-                **_if_any("operation", list(_operations("system", None))),
+                **_if_any("operation", list(_operations({"system"}, None))),
                 "compartment": [
                     f"http://hl7.org/fhir/CompartmentDefinition/{code.lower()}"
                     for code in sorted(compartment_definitions())
@@ -183,7 +183,7 @@ def _resource(settings: Settings, kind: str) -> dict[str, Any]:
         "searchInclude": supported_includes(kind),
         "searchRevInclude": supported_revincludes(kind),
         "searchParam": [_parameter(each) for each in supported_parameters(kind)],
-        "operation": list(_operations("instance", kind)),
+        "operation": list(_operations({"type", "instance"}, kind)),
     }
     return {name: value for name, value in declared.items() if value not in ([], "")}
 
@@ -236,8 +236,9 @@ def _abilities(each: SearchParameter) -> str:
     return " ".join(f"{name}: {', '.join(values)}." for name, values in said if values)
 
 
-def _operations(level: str, kind: str | None) -> Iterator[dict[str, Any]]:
+def _operations(levels: set[str], kind: str | None) -> Iterator[dict[str, Any]]:
+    """Yield what is offered at one of the levels; the statement has one list for a type and its instances."""
     for code, each in sorted(operations().items()):
         changing = each.affects_state and kind in APART_TYPES
-        if level in each.levels and (not each.types or kind in each.types) and not changing:
+        if levels & each.levels and (not each.types or kind in each.types) and not changing:
             yield {"name": code, "definition": each.definition}

@@ -1,10 +1,13 @@
 """capabilities: what the server says of itself, held against what it does (http://hl7.org/fhir/R4/http.html#capabilities)."""
 
 import re
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from fhir_server.fhir.definitions import resource_types
+from fhir_server.interactions.operation import operations
 from fhir_server.search.parameters import defined_parameters
 from fhir_server.validation.structure import check_structure
 from tests.rest.fhir import Fhir
@@ -71,3 +74,17 @@ def test_settings_show_in_the_statement(fhir_with: object) -> None:
     assert declared["conditionalDelete"] == "multiple"
     assert "enforced" not in declared["referencePolicy"]
     assert fhir.put("Patient/x", {"resourceType": "Patient", "id": "x"}).status == 405
+
+
+def test_every_operation_is_declared_where_it_can_be_called(fhir: Fhir) -> None:
+    rest = statement(fhir)["rest"][0]  # type: ignore[index]
+    declared = {(kind, one["name"]) for kind, one in _declared(rest)}
+    for code, each in operations().items():
+        assert ((None, code) in declared) == ("system" in each.levels), code
+        for kind in each.types:
+            assert (kind, code) in declared, (kind, code)
+
+
+def _declared(rest: dict[str, Any]) -> Iterator[tuple[str | None, dict[str, str]]]:
+    yield from ((None, one) for one in rest.get("operation", ()))
+    yield from ((each["type"], one) for each in rest["resource"] for one in each.get("operation", ()))
