@@ -12,6 +12,7 @@ from fhir_server.commands.terminal import CommandFailed
 from fhir_server.errors import Text
 from fhir_server.fhir.json import to_json
 from fhir_server.interactions.capabilities import build_capability_statement
+from fhir_server.interactions.operation_definition import build_operation_definitions
 from fhir_server.settings import Settings
 
 BASE_URL = "http://127.0.0.1:8000/fhir"
@@ -19,16 +20,19 @@ BASE_URL = "http://127.0.0.1:8000/fhir"
 
 def build_files() -> dict[str, bytes]:
     """Return the content of every file by its name."""
-    settings = Settings.from_environment({})
-    return {"CapabilityStatement-server.json": _lines(build_capability_statement(settings, BASE_URL))}
+    statement = build_capability_statement(Settings.from_environment({}), BASE_URL)
+    definitions = {f"OperationDefinition-{id}": one for id, one in build_operation_definitions().items()}
+    return {
+        f"{name}.json": _lines(one) for name, one in ({"CapabilityStatement-server": statement} | definitions).items()
+    }
 
 
 def write_conformance(directory: Path) -> list[Path]:
     """Write what has changed and return the paths."""
     directory.mkdir(parents=True, exist_ok=True)
-    changed = stale_files(directory)
+    changed, files = stale_files(directory), build_files()
     for path in changed:
-        path.write_bytes(build_files()[path.name])
+        path.write_bytes(files[path.name])
     return changed
 
 

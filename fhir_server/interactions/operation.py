@@ -11,6 +11,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from fhir_server.errors import NotFound, Text
+from fhir_server.interactions.parameters import Parameter
 from fhir_server.interactions.request import FhirRequest, FhirResponse
 
 if TYPE_CHECKING:
@@ -18,11 +19,26 @@ if TYPE_CHECKING:
     from fhir_server.interactions.routes import Route
 
 Handler = Callable[["RequestContext", FhirRequest, "Route"], FhirResponse]
+_CANONICAL = "https://espace-sante.example/fhir/OperationDefinition/"
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """What an operation of our own says of itself; with ``searches`` it also takes what a search of that type does."""
+
+    title: Text
+    description: Text
+    takes: tuple[Parameter, ...] = ()
+    gives: tuple[Parameter, ...] = ()
+    searches: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One operation as offered: its code, OperationDefinition, levels, types (empty: all) and methods."""
+    """One operation as offered: its code, levels, types (empty: all) and methods.
+
+    ``definition`` is the canonical url of its OperationDefinition, ``own`` what that says where it is our own.
+    """
 
     code: str
     definition: str
@@ -31,6 +47,12 @@ class Operation:
     methods: frozenset[str]
     handler: Handler
     affects_state: bool = False
+    own: Definition | None = None
+
+    @property
+    def definition_id(self) -> str:
+        """The logical id of the OperationDefinition."""
+        return self.definition.rpartition("/")[2]
 
 
 _REGISTRY: dict[str, Operation] = {}
@@ -38,19 +60,25 @@ _REGISTRY: dict[str, Operation] = {}
 
 def operation(
     code: str,
-    definition: str,
+    definition: str | Definition,
     *,
     levels: set[str],
     types: frozenset[str] = frozenset(),
     affects_state: bool = False,
 ) -> Callable[[Handler], Handler]:
-    """Return a decorator that offers a function as the operation ``$code``; offering a code twice fails at start."""
+    """Return a decorator that offers a function as the operation ``$code``; offering a code twice fails at start.
+
+    ``definition`` is the canonical url of somebody else's OperationDefinition, or what ours says.
+    """
+    own = definition if isinstance(definition, Definition) else None
+    # Ids are formed like R4's own: Patient-everything.
+    url = definition if isinstance(definition, str) else _CANONICAL + "-".join([*sorted(types), code])
 
     def register(handler: Handler) -> Handler:
         if code in _REGISTRY:
             raise RuntimeError(f"the operation ${code} is offered twice")
         methods = frozenset({"POST"} if affects_state else {"GET", "POST"})
-        _REGISTRY[code] = Operation(code, definition, frozenset(levels), types, methods, handler, affects_state)
+        _REGISTRY[code] = Operation(code, url, frozenset(levels), types, methods, handler, affects_state, own)
         return handler
 
     return register

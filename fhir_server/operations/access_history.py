@@ -5,23 +5,74 @@ Parameters: ``tab`` (professionals, activities, services), ``date`` (as in a sea
 is a Parameters with ``tab`` headings, one ``access`` for each event, newest first, and ``next`` when there are more.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 from fhir_server.access.caller import Caller
 from fhir_server.audit.access_history import CALLER_KINDS, TABS, Row, build_row, tab_name
 from fhir_server.audit.codes import CALLER_KIND, HIDDEN_FROM_REPRESENTATIVES, VISIBILITY
 from fhir_server.context import RequestContext
-from fhir_server.errors import Invalid, NotFound, NotSupported, Required, Text
+from fhir_server.errors import Invalid, NotFound, Required, Text
 from fhir_server.fhir.json import parse_json
-from fhir_server.interactions.operation import operation
+from fhir_server.interactions.operation import Definition, operation
+from fhir_server.interactions.parameters import Parameter, parse_pairs, read_texts
 from fhir_server.interactions.request import FhirRequest, FhirResponse
 from fhir_server.interactions.routes import Route
 from fhir_server.interactions.search import open_token, search
 from fhir_server.repository.planning import absent
 
-Parameters = tuple[tuple[str, str], ...]
+Pairs = tuple[tuple[str, str], ...]
 
-_DEFINITION = "https://espace-sante.example/fhir/OperationDefinition/Patient-historique-acces"
+_TAB_CODE = Text(f"One of {', '.join(TABS)}", f"L’un de {', '.join(TABS)}")
+_DEFINITION = Definition(
+    Text("History of accesses", "Historique des accès"),
+    Text(
+        "Who saw or changed what in a record, in plain sentences, newest first: for its holder and, but for what must "
+        "stay hidden from them, the legal representatives. On the type, it is the caller’s own record.",
+        "Qui a vu ou modifié quoi dans un dossier, en phrases simples, du plus récent au plus ancien : pour le "
+        "titulaire et, hormis ce qui doit leur rester caché, ses représentants légaux. Sur le type, c’est le dossier "
+        "de l’appelant.",
+    ),
+    takes=(
+        Parameter("tab", "code", _TAB_CODE),
+        Parameter(
+            "date",
+            "string",
+            Text("When, as in a search", "La date, comme dans une recherche"),
+            max="*",
+            search_type="date",
+        ),
+        Parameter("_count", "integer", Text("Accesses of a page", "Le nombre d’accès par page")),
+    ),
+    gives=(
+        Parameter(
+            "tab",
+            None,
+            Text("A tab with its heading", "Un onglet et son titre"),
+            max="*",
+            part=(
+                Parameter("code", "code", _TAB_CODE, min=1),
+                Parameter("title", "string", Text("Its heading", "Son titre"), min=1),
+            ),
+        ),
+        Parameter(
+            "access",
+            None,
+            Text("One access", "Un accès"),
+            max="*",
+            part=(
+                Parameter("tab", "code", Text("Where it belongs", "L’onglet dont il relève"), min=1),
+                Parameter("date", "instant", Text("When", "Quand"), min=1),
+                Parameter("text", "string", Text("The sentence", "La phrase"), min=1),
+                Parameter("emergency", "boolean", Text("As an emergency", "En urgence"), min=1),
+                Parameter("refused", "boolean", Text("It was refused", "Il a été refusé"), min=1),
+                Parameter("event", "Reference", Text("The AuditEvent", "L’AuditEvent"), min=1),
+                Parameter("author", "string", Text("Who", "Qui")),
+            ),
+        ),
+        Parameter("next", "uri", Text("The next page, if any", "La page suivante, s’il y en a une")),
+    ),
+)
 _NOT_YET_TOLD = (f"{VISIBILITY}|INVISIBLE_PATIENT", "http://terminology.hl7.org/CodeSystem/v3-ActCode|NOPAT")
 _OPERATORS = ("open", "local", "operator")
 _WHOSE = Text(
@@ -48,10 +99,10 @@ def _history(ctx: RequestContext, request: FhirRequest, route: Route, code: str)
     if patient is None:
         raise Required(_WHOSE)
     _check_holder(ctx.caller, patient)
-    asked = _asked(request)
-    token = open_token(asked)
-    parameters = asked if token is not None else _search_of(patient, ctx.caller, asked)
-    inner = FhirRequest("GET", ("AuditEvent",), parameters, handling="strict")
+    asked = read_texts(request)
+    if open_token(asked) is None:
+        asked = _search_of(patient, ctx.caller, parse_pairs(request, _DEFINITION.takes))
+    inner = FhirRequest("GET", ("AuditEvent",), asked, handling="strict")
     answer = search(ctx, inner, Route("search-type", route.template, "AuditEvent"))
     assert isinstance(answer.body, bytes)
     bundle = parse_json(answer.body)
@@ -66,26 +117,16 @@ def _check_holder(caller: Caller, patient: str) -> None:
         raise NotFound(absent("Patient"))
 
 
-def _asked(request: FhirRequest) -> Parameters:
-    """Return the parameters of the URL or of a Parameters resource."""
-    given = (request.resource or {}).get("parameter", ())
-    told = [(one["name"], str(value)) for one in given for name, value in one.items() if name.startswith("value")]
-    return (*request.parameters, *told)
-
-
-def _search_of(patient: str, caller: Caller, asked: Parameters) -> Parameters:
+def _search_of(patient: str, caller: Caller, asked: Iterable[tuple[str, str]]) -> Pairs:
     found = [("patient", f"Patient/{patient}"), ("_sort", "-date")]
     for name, value in asked:
-        match name:
-            case "tab" if value in CALLER_KINDS:
-                kinds = next(kinds for tab, kinds in CALLER_KINDS.items() if tab == value)
-                found.append(("agent-role", ",".join(f"{CALLER_KIND}|{kind}" for kind in kinds)))
-            case "tab":
-                raise Invalid(_TAB, expression="http.tab")
-            case "date" | "_count":
-                found.append((name, value))
-            case _:
-                raise NotSupported(Text("It takes tab, date and _count alone", "Elle n’admet que tab, date et _count"))
+        if name != "tab":
+            found.append((name, value))
+            continue
+        kinds = next((kinds for tab, kinds in CALLER_KINDS.items() if tab == value), None)
+        if kinds is None:
+            raise Invalid(_TAB, expression="http.tab")
+        found.append(("agent-role", ",".join(f"{CALLER_KIND}|{kind}" for kind in kinds)))
     hidden = _NOT_YET_TOLD if caller.kind in ("patient", "representative") else ()
     if caller.kind == "representative":
         hidden = (*hidden, HIDDEN_FROM_REPRESENTATIVES)

@@ -12,23 +12,40 @@ from fhir_server.access.matrix import find_habilitation
 from fhir_server.context import RequestContext
 from fhir_server.errors import Forbidden, NotFound, Text
 from fhir_server.fhir.datatypes import format_instant
-from fhir_server.interactions.operation import operation
-from fhir_server.interactions.parameters import build_parameters, parse_parameters
+from fhir_server.interactions.operation import Definition, operation
+from fhir_server.interactions.parameters import WHICH_PATIENT, Parameter, build_parameters, parse_parameters
 from fhir_server.interactions.request import FhirRequest, FhirResponse
 from fhir_server.interactions.routes import Route
 from fhir_server.repository.change import Proposal
 from fhir_server.repository.identification import find_patient
 from fhir_server.search.ast import Everything, Nothing
 
-DEFINITION = "https://espace-sante.example/fhir/OperationDefinition/declare-care"
+_DEFINITION = Definition(
+    Text("Declare care", "Déclarer une prise en charge"),
+    Text(
+        "A professional declares that they take part in a patient’s care and may consult the record from then on "
+        "(R1111-46). The holder is told, sees the declaration as a Consent and can end it.",
+        "Un professionnel déclare participer à la prise en charge d’un patient et peut dès lors consulter le dossier "
+        "(R1111-46). Le titulaire en est informé, voit la déclaration comme un Consent et peut y mettre fin.",
+    ),
+    takes=WHICH_PATIENT,
+    gives=(
+        Parameter(
+            "patient",
+            "Reference",
+            Text("Whose record may be consulted", "Le patient dont le dossier peut être consulté"),
+            min=1,
+        ),
+    ),
+)
 _KINDS = "https://espace-sante.example/fhir/CodeSystem/consent-kind"
 _EVENT_KINDS = "https://espace-sante.example/fhir/CodeSystem/record-event"
 
 
-@operation("declare-care", DEFINITION, levels={"type"}, types=frozenset({"Patient"}), affects_state=True)
+@operation("declare-care", _DEFINITION, levels={"type"}, types=frozenset({"Patient"}), affects_state=True)
 def declare_care(ctx: RequestContext, request: FhirRequest, route: Route) -> FhirResponse:
     """Return the patient whose record may be consulted from now on. Raises ``Forbidden``, ``NotFound``."""
-    values = parse_parameters(request, ("patient", "identifier"))
+    values = parse_parameters(request, _DEFINITION.takes)
     if ctx.caller.kind != "professional" or find_habilitation(ctx.caller.profession) is None:
         raise Forbidden(
             Text("Only health professionals take part in care", "Seuls les professionnels participent aux soins")

@@ -16,8 +16,8 @@ from fhir_server.access.matrix import find_habilitation
 from fhir_server.context import RequestContext
 from fhir_server.errors import CodeInvalid, Forbidden, NotFound, Text
 from fhir_server.fhir.datatypes import format_instant
-from fhir_server.interactions.operation import operation
-from fhir_server.interactions.parameters import build_parameters, parse_parameters, require, text_of
+from fhir_server.interactions.operation import Definition, operation
+from fhir_server.interactions.parameters import WHICH_PATIENT, Parameter, build_parameters, parse_parameters, text_of
 from fhir_server.interactions.request import FhirRequest, FhirResponse
 from fhir_server.interactions.routes import Route
 from fhir_server.repository.change import Proposal
@@ -25,21 +25,39 @@ from fhir_server.repository.facts import EMERGENCIES
 from fhir_server.repository.identification import find_patient
 from fhir_server.search.ast import Everything, Nothing
 
-DEFINITION = "https://espace-sante.example/fhir/OperationDefinition/emergency-access"
+_MODE = Text("bris_de_glace or centre_15", "bris_de_glace ou centre_15")
+_DEFINITION = Definition(
+    Text("Emergency access", "Accès en urgence"),
+    Text(
+        "A professional declares an emergency and may consult a record for a limited time (L1111-17, R1111-48). "
+        "Express opposition prevails and what is masked stays masked; the holder and the attending doctor are told.",
+        "Un professionnel déclare une urgence et peut consulter un dossier pour un temps limité (L1111-17, R1111-48). "
+        "L’opposition expresse prévaut et ce qui est masqué le reste ; le titulaire et le médecin traitant en sont "
+        "informés.",
+    ),
+    takes=(
+        *WHICH_PATIENT,
+        Parameter("mode", "code", _MODE, min=1),
+        Parameter("reason", "string", Text("Why, for the audit", "La raison, pour l’audit"), min=1),
+    ),
+    gives=(
+        Parameter("patient", "Reference", Text("Whose record it is", "Le patient concerné"), min=1),
+        Parameter("mode", "code", _MODE, min=1),
+        Parameter("until", "instant", Text("When the access ends", "La fin de l’accès"), min=1),
+    ),
+)
 _EVENT_KINDS = "https://espace-sante.example/fhir/CodeSystem/record-event"
 _PURPOSES = {"bris_de_glace": "BTG", "centre_15": "ETREAT"}
 _LONGEST_REASON = 1_000
 
 
-@operation("emergency-access", DEFINITION, levels={"type"}, types=frozenset({"Patient"}), affects_state=True)
+@operation("emergency-access", _DEFINITION, levels={"type"}, types=frozenset({"Patient"}), affects_state=True)
 def emergency_access(ctx: RequestContext, request: FhirRequest, route: Route) -> FhirResponse:
     """Return until when the record may be consulted. Raises ``Forbidden``, ``NotFound``, ``Required``, ``Invalid``."""
-    values = parse_parameters(request, ("patient", "identifier", "mode", "reason"))
-    require(values, "mode", "reason")
+    values = parse_parameters(request, _DEFINITION.takes)
     mode, reason = text_of(values, "mode"), text_of(values, "reason")
     if mode not in _PURPOSES:
-        text = Text("mode is bris_de_glace or centre_15", "mode vaut bris_de_glace ou centre_15")
-        raise CodeInvalid(text, expression="Parameters.mode")
+        raise CodeInvalid(Text(f"mode is {_MODE.en}", f"mode vaut {_MODE.fr}"), expression="Parameters.mode")
     _check_habilitation(ctx.caller, mode)
     patient = find_patient(ctx.repository, values)
     _check_opposition(_facts(ctx, patient), mode)

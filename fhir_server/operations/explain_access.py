@@ -15,8 +15,8 @@ from fhir_server.access.rules.catalogue import RULES
 from fhir_server.access.scopes import parse_scopes
 from fhir_server.context import RequestContext
 from fhir_server.errors import CodeInvalid, Forbidden, Invalid, NotFound, Text
-from fhir_server.interactions.operation import operation
-from fhir_server.interactions.parameters import parse_parameters, require, text_of
+from fhir_server.interactions.operation import Definition, operation
+from fhir_server.interactions.parameters import Parameter, parse_parameters, text_of
 from fhir_server.interactions.request import FhirRequest, FhirResponse
 from fhir_server.interactions.routes import Route
 from fhir_server.repository.authorising import Authority, to_index_document
@@ -24,10 +24,47 @@ from fhir_server.repository.facts import FactsReader
 from fhir_server.search.matcher import matches
 from fhir_server.storage.store import Document
 
-DEFINITION = "https://espace-sante.example/fhir/OperationDefinition/explain-access"
-_KNOWN = (
-    "user", "resource", "action", "identifier", "organization", "profession", "patient", "scope", "trusted",
-)  # fmt: skip
+_ACTIONS = ", ".join(get_args(Action))
+_TAKES = (
+    Parameter("user", "Reference", Text("Who would ask", "Qui demanderait"), min=1),
+    Parameter("resource", "Reference", Text("What they would ask for", "Ce qui serait demandé"), min=1),
+    Parameter("action", "code", Text(f"One of {_ACTIONS}", f"L’une de {_ACTIONS}"), min=1),
+    Parameter("identifier", "Identifier", Text("A professional’s national number", "Le numéro d’un professionnel")),
+    Parameter("organization", "Reference", Text("Where they practise", "Où il exerce")),
+    Parameter("profession", "code", Text("Their profession (TRE_G15)", "Sa profession (TRE_G15)")),
+    Parameter("patient", "Reference", Text("Whom a representative acts for", "Qui un représentant représente")),
+    Parameter("scope", "string", Text("Scopes of the token; all if absent", "Scopes du jeton ; à défaut, tous")),
+    Parameter("trusted", "boolean", Text("A service that is trusted", "Un service de confiance")),
+)
+_CONSIDERED = (
+    Parameter("name", "code", Text("The rule’s name", "Le nom de la règle"), min=1),
+    Parameter("outcome", "code", Text("What it says", "Ce qu’elle dit"), min=1),
+)
+_GIVES = (
+    Parameter("allowed", "boolean", Text("Whether it is allowed", "Si l’accès est permis"), min=1),
+    Parameter("rule", "code", Text("The rule that allows it", "La règle qui le permet")),
+    Parameter("missing", "code", Text("What would have to be there", "Ce qui manque")),
+    Parameter("matrix", "string", Text("The habilitation matrix in force", "La matrice en vigueur"), min=1),
+    Parameter("scoped", "boolean", Text("Whether a scope names it", "Si un scope le nomme"), min=1),
+    Parameter("record-open", "boolean", Text("Whether the record is open", "Si le dossier est ouvert")),
+    Parameter("care-team", "boolean", Text("In the care team", "Dans l’équipe de soins")),
+    Parameter("general-practitioner", "boolean", Text("The attending doctor", "Le médecin traitant")),
+    Parameter("representative", "boolean", Text("A legal representative", "Un représentant légal")),
+    Parameter("consents", "unsignedInt", Text("Consents that bear on it", "Les consentements en cause")),
+    Parameter("emergency", "code", Text("The emergency declared", "L’urgence déclarée")),
+    Parameter("considered", None, Text("Each rule asked", "Chaque règle consultée"), max="*", part=_CONSIDERED),
+)
+_DEFINITION = Definition(
+    Text("Explain access", "Expliquer un accès"),
+    Text(
+        "Which rule lets somebody do something to a resource, or what is missing; for operators. It computes the "
+        "policy that a request would meet and shows no value of the resource.",
+        "Quelle règle permet à quelqu’un d’agir sur une ressource, ou ce qui manque ; pour les opérateurs. L’opération "
+        "calcule la politique qu’une requête rencontrerait et ne montre aucune valeur de la ressource.",
+    ),
+    takes=_TAKES,
+    gives=_GIVES,
+)
 _KINDS: dict[str, CallerKind] = {
     "Patient": "patient",
     "RelatedPerson": "representative",
@@ -38,19 +75,16 @@ _KINDS: dict[str, CallerKind] = {
 _CONTEXTS = {"patient": "patient", "representative": "patient", "professional": "user", "system": "system"}
 
 
-@operation("explain-access", DEFINITION, levels={"system"})
+@operation("explain-access", _DEFINITION, levels={"system"})
 def explain_access(ctx: RequestContext, request: FhirRequest, route: Route) -> FhirResponse:
     """Return the decision with the rules that were asked. Raises ``Forbidden``, ``NotFound``, ``Invalid``."""
     if ctx.caller.kind not in ("operator", "open", "local"):
         raise Forbidden(Text("Only operators may ask this", "Seuls les opérateurs peuvent le demander"))
-    values = parse_parameters(request, _KNOWN)
-    require(values, "user", "resource", "action")
+    values = parse_parameters(request, _TAKES)
     action = text_of(values, "action")
     if action not in get_args(Action):
-        listed = ", ".join(get_args(Action))
-        raise CodeInvalid(
-            Text(f"action is one of {listed}", f"action vaut l’un de {listed}"), expression="Parameters.action"
-        )
+        text = Text(f"action is one of {_ACTIONS}", f"action vaut l’un de {_ACTIONS}")
+        raise CodeInvalid(text, expression="Parameters.action")
     document = _document(ctx, text_of(values, "resource"))
     caller = _caller(values)
     facts = FactsReader(ctx.repository.store, ctx.records, caller, ctx.now, ctx.repository.base_url)

@@ -8,10 +8,11 @@ from dataclasses import replace
 from typing import Any
 
 from fhir_server.context import RequestContext
-from fhir_server.errors import Required, Text
+from fhir_server.errors import Text
 from fhir_server.fhir.json import parse_stored
 from fhir_server.interactions.answer import answer_document
 from fhir_server.interactions.operation import operation
+from fhir_server.interactions.parameters import Parameter, parse_parameters
 from fhir_server.interactions.request import FhirRequest, FhirResponse
 from fhir_server.interactions.routes import Route
 from fhir_server.interactions.vread import parse_version
@@ -20,6 +21,7 @@ from fhir_server.repository.versions import subtract_labels, unite_labels
 from fhir_server.storage.store import Document
 
 _BASE = "http://hl7.org/fhir/OperationDefinition/Resource-"
+_GIVEN = (Parameter("meta", "Meta", Text("Profiles, tags and labels", "Profils, tags et labels"), min=1),)
 _LABELS = ("profile", "security", "tag")
 
 
@@ -28,6 +30,7 @@ def meta(ctx: RequestContext, request: FhirRequest, route: Route) -> FhirRespons
     """Return the meta of the current version, or of the version in the path."""
     assert route.resource_type is not None
     assert route.id is not None
+    parse_parameters(request, ())
     if route.version_id is not None:
         document = ctx.repository.vread(route.resource_type, route.id, parse_version(route.version_id))
     else:
@@ -51,7 +54,7 @@ def _change(
     ctx: RequestContext, request: FhirRequest, route: Route, combine: Callable[[Any, Any], list[Any]]
 ) -> FhirResponse:
     assert route.resource_type is not None
-    given = _meta_of(request)
+    given = parse_parameters(request, _GIVEN)["meta"]
 
     def patch(resource: Resource) -> Resource:
         changed = dict(resource.get("meta") or {})
@@ -64,19 +67,6 @@ def _change(
     written = ctx.repository.write([proposal])[0]
     assert written.document is not None
     return _answer(written.document, route)
-
-
-def _meta_of(request: FhirRequest) -> dict[str, Any]:
-    parameters = (request.resource or {}).get("parameter")
-    for parameter in parameters if isinstance(parameters, list) else ():
-        if isinstance(parameter, dict) and parameter.get("name") == "meta":
-            value = parameter.get("valueMeta")
-            if isinstance(value, dict):
-                return value
-    raise Required(
-        Text("The parameter meta with its valueMeta is missing", "Le paramètre meta et sa valueMeta manquent"),
-        expression="Parameters.parameter",
-    )
 
 
 def _answer(document: Document, route: Route) -> FhirResponse:

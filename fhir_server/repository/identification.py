@@ -4,7 +4,6 @@ R1111-47: who feeds or must consult a record may refer to a patient by identity.
 """
 
 from collections.abc import Mapping
-from typing import Any
 
 from fhir_server.errors import Invalid, MultipleMatches, NotFound, Required, Text
 from fhir_server.fhir.reference import LocalReference, parse_reference
@@ -14,15 +13,14 @@ from fhir_server.search.values import escape
 _NO_PATIENT = Text("There is no such patient", "Ce patient n’existe pas")
 
 
-def find_patient(repository: Repository, values: Mapping[str, Any]) -> str:
-    """Return ``Patient/id`` of the parameter ``patient`` (a Reference) or ``identifier`` (``system|value``).
+def find_patient(repository: Repository, values: Mapping[str, str]) -> str:
+    """Return ``Patient/id`` of the parameter ``patient`` (a reference) or ``identifier`` (``system|value``).
 
     Raises ``Required`` when neither is given, ``Invalid`` for what is neither, ``NotFound``, or ``MultipleMatches``.
     """
-    reference = _text(values.get("patient"), "reference")
-    if reference:
+    if reference := values.get("patient"):
         criteria = ("_id", _id(reference, repository.base_url))
-    elif identity := _identity(values.get("identifier")):
+    elif identity := _identity(values.get("identifier", "")):
         criteria = ("identifier", identity)
     else:
         raise Required(
@@ -40,26 +38,12 @@ def _id(reference: str, base_url: str) -> str:
     """Return the id in a reference to a Patient of this server; the id alone will do."""
     found = parse_reference(reference if "/" in reference else f"Patient/{reference}", base_url)
     if not isinstance(found, LocalReference) or found.type != "Patient":
-        raise _not_a_patient()
+        text = Text("patient is a reference to a Patient", "patient est une référence à un Patient")
+        raise Invalid(text, expression="Parameters.patient")
     return found.id
 
 
-def _identity(identifier: Any) -> str:
+def _identity(identifier: str) -> str:
     """Return the search value that means this one identity, empty when none is given: a system alone is none."""
-    if isinstance(identifier, Mapping):
-        system, value = str(identifier.get("system", "")), str(identifier.get("value", ""))
-        return f"{escape(system)}|{escape(value)}" if value else ""
-    system, bar, value = (identifier if isinstance(identifier, str) else "").rpartition("|")
+    system, bar, value = identifier.partition("|") if "|" in identifier else ("", "", identifier)
     return f"{escape(system)}{bar}{escape(value)}" if value else ""
-
-
-def _text(value: Any, name: str) -> str:
-    found = value.get(name, "") if isinstance(value, Mapping) else value or ""
-    if not isinstance(found, str):
-        raise _not_a_patient()
-    return found
-
-
-def _not_a_patient() -> Invalid:
-    text = Text("patient is a reference to a Patient", "patient est une référence à un Patient")
-    return Invalid(text, expression="Parameters.patient")

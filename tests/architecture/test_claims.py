@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fhir_server.commands.conformance import stale_files
+from fhir_server.commands.conformance import build_files, stale_files
 from fhir_server.packaged import packaged_folder
 from fhir_server.settings import Settings
 
@@ -68,3 +68,4 @@ def test_both_locks_agree_on_what_runs(root: Path) -> None:
 
 def test_what_the_server_says_of_itself_is_not_stale(root: Path) -> None:
     assert stale_files(root / "conformance") == []
+    assert {path.name for path in (root / "conformance").glob("*.json")} == set(build_files())
