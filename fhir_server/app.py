@@ -24,6 +24,7 @@ from fhir_server.audit.frames import Occasion
 from fhir_server.audit.trail import Origin as TrailOrigin
 from fhir_server.audit.trail import Trail
 from fhir_server.context import RequestContext, current_time, random_bytes
+from fhir_server.interactions.operation import own_definition_ids
 from fhir_server.repository.facts import FactsReader
 from fhir_server.repository.open_records import OpenRecords
 from fhir_server.repository.repository import Repository
@@ -80,6 +81,7 @@ class Composition:
             check_targets=settings.referential_integrity_write,
             check_referrers=settings.referential_integrity_delete,
             joins=Limits(settings.search_join_keys, settings.search_budget, settings.search_join_depth),
+            published=frozenset(f"OperationDefinition/{id}" for id in own_definition_ids()),
         )
         self._open_records = OpenRecords()
         self._lock = threading.Lock()

@@ -29,6 +29,7 @@ from fhir_server.app import Composition, create_app
 from fhir_server.commands.database import running_database
 from fhir_server.commands.demo import load_demo
 from fhir_server.commands.demo_people import is_local
+from fhir_server.commands.publish import publish_definitions
 from fhir_server.commands.terminal import CommandFailed, terminal_language
 from fhir_server.errors import Text
 from fhir_server.rest.memory import settle
@@ -59,6 +60,7 @@ def serve(settings: Settings, *, demo: bool) -> None:
     with running_database(settings) as connected, _worker_environment():
         composition = Composition(connected)
         composition.store()
+        publish_definitions(composition, terminal_language())
         if demo:
             load_demo(composition, terminal_language())
         composition.close()

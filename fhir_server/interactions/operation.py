@@ -5,7 +5,7 @@ Spec: http://hl7.org/fhir/R4/operations.html
 
 import importlib
 import pkgutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
@@ -91,6 +91,11 @@ def operations() -> dict[str, Operation]:
     for module in pkgutil.iter_modules(package.__path__):
         importlib.import_module(f"fhir_server.operations.{module.name}")
     return dict(_REGISTRY)
+
+
+def own_definition_ids() -> Iterator[str]:
+    """Yield the ids of the OperationDefinitions that are our own."""
+    yield from (one.definition_id for one in operations().values() if one.own is not None)
 
 
 def get_operation(code: str, level: str, resource_type: str | None) -> Operation:

@@ -27,6 +27,7 @@ from fhir_server.repository.integrity import Integrity
 from fhir_server.repository.open_records import OpenRecords
 from fhir_server.repository.planning import Step, check_conditions, identify_steps, references_of
 from fhir_server.repository.provenances import provenance_changes
+from fhir_server.repository.published import check_published
 from fhir_server.repository.publishing import Defined, Publication, publish, wait_until_seen
 from fhir_server.repository.stored_parameters import ParameterRegistry
 from fhir_server.repository.touching import to_touched
@@ -51,6 +52,8 @@ class WriteRules:
     attempts: int = 40
     joins: Limits = DEFAULT_LIMITS
     """What criteria and searches may cost by their chains, ``_has`` and ``_list``."""
+    published: frozenset[str] = frozenset()
+    """References of what the server itself publishes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +106,7 @@ class Writer:
         images = self._images(steps, mapping)
         changing = [image for image in images if image.change is not None]
         decisions = self._authorise(changing)
+        check_published((image.step.reference for image in changing), self.rules.published, self.policy.caller)
         self._integrity.check(images, known)
         if changing:
             publication = self._publish(images)

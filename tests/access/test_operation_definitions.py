@@ -1,16 +1,18 @@
-"""What operations say of themselves, held against what they do."""
+"""What operations say of themselves, held against what they do; everybody reads it, nobody changes it."""
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from fhir_server.commands.publish import publish_definitions
 from fhir_server.fhir.definitions import artifact, is_primitive
 from fhir_server.interactions.operation import operations
 from fhir_server.interactions.operation_definition import build_operation_definitions
 from fhir_server.validation.structure import check_structure
 from tests.access.callers import World, backend, operator
-from tests.access.test_records import marie, nurse, other, record
+from tests.access.test_records import gp, marie, nurse, other, record
 from tests.rest.fhir import Reply
 
 __all__ = ["record"]
@@ -189,3 +191,50 @@ def check_given(given: list[Json], declared: dict[str, Json]) -> None:
         name = f"value{kind[:1].upper()}{kind[1:]}"
         assert set(each) == {"name", name}
         assert isinstance(each[name], dict) != is_primitive(kind)
+
+
+# ---------------------------------------------------------------- as resources
+
+
+@pytest.fixture
+def published(record: World) -> World:
+    publish_definitions(record.composition, "en")
+    return record
+
+
+@pytest.mark.parametrize("id", sorted(OWN))
+def test_everybody_known_reads_the_definition_that_the_capability_statement_names(published: World, id: str) -> None:
+    for caller in (marie, gp, operator()):
+        ask = published.ask(caller)
+        read = ask.get(f"OperationDefinition/{id}").body
+        assert {**read, "meta": None} == {**OWN[id], "meta": None}
+        assert ask.get(f"OperationDefinition?url={OWN[id]['url']}").ids == [id]
+
+
+def test_starting_again_makes_no_new_version(published: World) -> None:
+    publish_definitions(published.composition, "fr")
+    versions = {published.local.get(f"OperationDefinition/{id}").body["meta"]["versionId"] for id in OWN}
+    assert versions == {"1"}
+
+
+@pytest.mark.parametrize("caller", [operator(), TRUSTED])
+def test_nobody_changes_or_deletes_what_the_server_publishes(published: World, caller: Any) -> None:
+    id, definition = next(iter(OWN.items()))
+    path = f"OperationDefinition/{id}"
+    changed = {**definition, "description": "x"}
+    patch = [{"op": "replace", "path": "/description", "value": "x"}]
+    ask = published.ask(caller)
+    entry = {"resource": changed, "request": {"method": "PUT", "url": path}}
+    replies = [
+        ask.put(path, changed),
+        ask.put(f"OperationDefinition?url={definition['url']}", {**changed, "id": id}),
+        ask.patch(path, json.dumps(patch), Content_Type="application/json-patch+json"),
+        ask.delete(path),
+        ask.delete(f"OperationDefinition?url={definition['url']}"),
+        ask.transact(entry),
+        ask.post(f"{path}/$meta-add", {"resourceType": "Parameters", "parameter": [{"name": "meta", **TAG}]}),
+    ]
+    assert [one.status for one in replies] == [403] * len(replies)
+    assert ask.get(path).body["description"] == definition["description"]
+    own = {**definition, "id": "mine", "url": "https://example.org/OperationDefinition/mine"}
+    assert ask.put("OperationDefinition/mine", own).status == 201

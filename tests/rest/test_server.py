@@ -35,6 +35,11 @@ def test_the_demo_record_is_there(server: Server) -> None:
     assert server.get("/fhir/Binary/demo-courrier")[1].startswith(b"Courrier")
 
 
+def test_the_definitions_of_its_own_operations_are_there(server: Server) -> None:
+    bundle = json.loads(server.get("/fhir/OperationDefinition?system=true&_elements=code")[1])
+    assert {one["resource"]["code"] for one in bundle["entry"]} == {"explain-access", "habilitation-matrix"}
+
+
 def test_metrics_are_those_of_all_workers(server: Server) -> None:
     for _ in range(40):
         server.get("/fhir/Patient/p-279035121518989")
