@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 
 import click
 from rich.console import Console
-from rich.table import Table
 
 from fhir_server.accounts.account import Account, Kind, Situation, normalise_login
 from fhir_server.accounts.accounts import Accounts
@@ -20,6 +19,7 @@ from fhir_server.accounts.reading import find_resource, identifiers, to_name
 from fhir_server.accounts.registering import register_situation
 from fhir_server.app import Composition
 from fhir_server.commands.database import running_database
+from fhir_server.commands.table import print_table
 from fhir_server.commands.terminal import CommandFailed, in_terminal_language, say, terminal_language
 from fhir_server.errors import FhirError, Text
 from fhir_server.settings import Settings
@@ -37,6 +37,15 @@ _NO_ACCOUNT = Text("There is no such account.", "Ce compte n’existe pas.")
 _NOTHING_TO_RESET = Text(
     "Say what to reset: --password, --second-factor or both.",
     "Dites quoi réinitialiser : --password, --second-factor ou les deux.",
+)
+_HEADINGS = (
+    Text("id", "id"),
+    Text("login name", "identifiant"),
+    Text("kind", "type"),
+    Text("state", "état"),
+    Text("person", "personne"),
+    Text("second step", "deuxième étape"),
+    Text("made", "créé"),
 )
 
 
@@ -79,22 +88,7 @@ def show(settings: Settings, console: Console) -> None:
     """Print the accounts."""
     with _opened(settings) as composition:
         found = composition.accounts().directory.all()
-    table = Table(box=None, pad_edge=False)
-    for heading in (
-        Text("id", "id"),
-        Text("login name", "identifiant"),
-        Text("kind", "type"),
-        Text("state", "état"),
-        Text("person", "personne"),
-        Text("second step", "deuxième étape"),
-        Text("made", "créé"),
-    ):
-        table.add_column(in_terminal_language(heading), overflow="fold")
-    for account in found:
-        made = account.created.strftime("%Y-%m-%d")
-        person = account.fhir_user or "-"
-        table.add_row(account.id, account.login or "-", account.kind, account.state, person, _factors(account), made)
-    console.print(table)
+    print_table(console, _HEADINGS, map(_row, found))
 
 
 def lock(settings: Settings, name: str) -> None:
@@ -245,9 +239,15 @@ def _print_enrolment(accounts: Accounts, account: Account) -> None:
     click.echo(accounts.codes.provision(account).uri)
 
 
+def _row(account: Account) -> tuple[str, ...]:
+    made = account.created.strftime("%Y-%m-%d")
+    person = account.fhir_user or ""
+    return account.id, account.login or "", account.kind, account.state, person, _factors(account), made
+
+
 def _factors(account: Account) -> str:
     found: Sequence[str] = [
         *(["totp"] if account.totp else []),
         *([f"webauthn × {len(account.security_keys)}"] if account.security_keys else []),
     ]
-    return ", ".join(found) or "-"
+    return ", ".join(found)

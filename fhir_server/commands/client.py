@@ -12,13 +12,13 @@ from typing import Any
 
 import click
 from rich.console import Console
-from rich.table import Table
 
 from fhir_server.access.scope_tree import is_enforceable
 from fhir_server.access.scopes import parse_scope, parse_scopes
 from fhir_server.app import Composition
 from fhir_server.commands.database import shared_database
-from fhir_server.commands.terminal import CommandFailed, in_terminal_language, say
+from fhir_server.commands.table import print_table
+from fhir_server.commands.terminal import CommandFailed, say
 from fhir_server.egress import FetchRefused
 from fhir_server.errors import Text
 from fhir_server.settings import Settings
@@ -52,6 +52,15 @@ _PUBLIC_KEYS = Text(
 _NOTHING = Text("A public app has nothing to renew.", "Une application publique n’a rien à renouveler.")
 _TAKEN = Text("There is, or was, a client of this id.", "Un client de cet identifiant existe ou a existé.")
 _UNKNOWN = Text("There is no such client.", "Ce client n’existe pas.")
+_HEADINGS = (
+    Text("id", "id"),
+    Text("name", "nom"),
+    Text("kind", "type"),
+    Text("proof", "preuve"),
+    Text("roles", "rôles"),
+    Text("scope", "portée"),
+    Text("made", "créé"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,24 +122,7 @@ def show(settings: Settings, console: Console) -> None:
     """Print the clients."""
     with _opened(settings) as composition:
         found = composition.smart().clients.all()
-    table = Table(box=None, pad_edge=False)
-    for heading in (
-        Text("id", "id"),
-        Text("name", "nom"),
-        Text("kind", "type"),
-        Text("proof", "preuve"),
-        Text("roles", "rôles"),
-        Text("scope", "portée"),
-        Text("made", "créé"),
-    ):
-        table.add_column(in_terminal_language(heading), overflow="fold")
-    for one in found:
-        itself = " *" if one.registered_itself else ""
-        made = one.created.strftime("%Y-%m-%d")
-        table.add_row(
-            one.id, one.name + itself, one.kind, one.auth_method, ", ".join(one.roles) or "-", one.scope, made
-        )
-    console.print(table)
+    print_table(console, _HEADINGS, map(_row, found))
     if any(one.registered_itself for one in found):
         say(Text("* has registered itself", "* s’est inscrit lui-même"))
 
@@ -171,6 +163,12 @@ def _opened(settings: Settings) -> Iterator[Composition]:
             yield composition
         finally:
             composition.close()
+
+
+def _row(client: Client) -> tuple[str, ...]:
+    name = f"{client.name} *" if client.registered_itself else client.name
+    made = client.created.strftime("%Y-%m-%d")
+    return client.id, name, client.kind, client.auth_method, ", ".join(client.roles), client.scope, made
 
 
 def _print_proof(client_id: str, secret: str) -> None:
