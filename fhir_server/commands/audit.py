@@ -4,9 +4,8 @@ from datetime import date
 
 from rich.console import Console
 
-from fhir_server.app import Composition
 from fhir_server.audit.verification import MEANINGS, Finding, Tally, verify
-from fhir_server.commands.database import shared_database
+from fhir_server.commands.database import shared_composition
 from fhir_server.commands.terminal import CommandFailed, in_terminal_language
 from fhir_server.errors import Text
 from fhir_server.settings import Settings
@@ -18,13 +17,9 @@ _LISTED = 1_000
 def verify_audit(settings: Settings, day: date | None, console: Console) -> None:
     """Print what was looked at; raises ``CommandFailed`` that names all that is not as it was written."""
     tally = Tally()
-    with shared_database(settings) as connected:
-        composition = Composition(connected)
-        try:
-            log = composition.store().audit_log
-            findings = list(verify(log, audit_heads(settings), settings.base_url, day, tally))
-        finally:
-            composition.close()
+    with shared_composition(settings) as composition:
+        log = composition.store().audit_log
+        findings = list(verify(log, audit_heads(settings), settings.base_url, day, tally))
     console.print(in_terminal_language(_summary(tally)))
     if findings:
         raise CommandFailed(_report(findings))

@@ -4,8 +4,6 @@ A secret is made here, printed once and kept as its hash alone.
 """
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,7 @@ from rich.console import Console
 from fhir_server.access.scope_tree import is_enforceable
 from fhir_server.access.scopes import parse_scope, parse_scopes
 from fhir_server.app import Composition
-from fhir_server.commands.database import shared_database
+from fhir_server.commands.database import shared_composition
 from fhir_server.commands.table import print_table
 from fhir_server.commands.terminal import CommandFailed, say
 from fhir_server.egress import FetchRefused
@@ -81,7 +79,7 @@ class NewClient:
 
 def add(settings: Settings, wanted: NewClient) -> None:
     """Add a client; print its id, and its secret once if it has one. Raises ``CommandFailed``."""
-    with _opened(settings) as composition:
+    with shared_composition(settings) as composition:
         ground = composition.smart().ground
         client = build_client(composition, wanted, wanted.id or ground.identifier())
         secret = ground.secret() if client.auth_method == "client_secret_basic" else ""
@@ -120,7 +118,7 @@ def build_client(composition: Composition, wanted: NewClient, id: str) -> Client
 
 def show(settings: Settings, console: Console) -> None:
     """Print the clients."""
-    with _opened(settings) as composition:
+    with shared_composition(settings) as composition:
         found = composition.smart().clients.all()
     print_table(console, _HEADINGS, map(_row, found))
     if any(one.registered_itself for one in found):
@@ -129,7 +127,7 @@ def show(settings: Settings, console: Console) -> None:
 
 def rotate(settings: Settings, client_id: str, jwks: Path | None, jwks_url: str) -> None:
     """Give a client another secret or other keys; raises ``CommandFailed``."""
-    with _opened(settings) as composition:
+    with shared_composition(settings) as composition:
         clients, ground = composition.smart().clients, composition.smart().ground
         found = clients.find(client_id)
         if found is None:
@@ -148,21 +146,10 @@ def rotate(settings: Settings, client_id: str, jwks: Path | None, jwks_url: str)
 
 def remove(settings: Settings, client_id: str) -> None:
     """End a client and all its tokens; raises ``CommandFailed``."""
-    with _opened(settings) as composition:
+    with shared_composition(settings) as composition:
         if not end_client(composition.smart().ground, client_id):
             raise CommandFailed(_UNKNOWN)
     say(Text("Removed; all its tokens have ended.", "Supprimé ; tous ses jetons sont terminés."))
-
-
-@contextmanager
-def _opened(settings: Settings) -> Iterator[Composition]:
-    with shared_database(settings) as connected:
-        composition = Composition(connected)
-        composition.store()
-        try:
-            yield composition
-        finally:
-            composition.close()
 
 
 def _row(client: Client) -> tuple[str, ...]:

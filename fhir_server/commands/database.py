@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
+from fhir_server.app import Composition
 from fhir_server.commands.terminal import CommandFailed
 from fhir_server.errors import Text
 from fhir_server.settings import Settings
@@ -47,6 +48,18 @@ def shared_database(settings: Settings) -> Iterator[Settings]:
         settings = replace(settings, mongodb_uri=beside.uri)
     with running_database(settings) as connected:
         yield connected
+
+
+@contextmanager
+def shared_composition(settings: Settings) -> Iterator[Composition]:
+    """Give the server's parts, connected to the database of ``shared_database``. Raises ``CommandFailed``."""
+    with shared_database(settings) as connected:
+        composition = Composition(connected)
+        try:
+            composition.store()
+            yield composition
+        finally:
+            composition.close()
 
 
 def _is_in_use(mongod: EmbeddedMongod) -> bool:

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from fhir_server.app import Composition
-from fhir_server.commands.database import shared_database
+from fhir_server.commands.database import shared_composition
 from fhir_server.commands.terminal import CommandFailed, in_terminal_language
 from fhir_server.context import current_time
 from fhir_server.errors import Text
@@ -32,12 +32,8 @@ def reindex(settings: Settings, types: Sequence[str], parameter: str | None, con
     if unknown:
         listed = ", ".join(unknown)
         raise CommandFailed(Text(f"No resource types: {listed}.", f"Ce ne sont pas des types : {listed}."))
-    with shared_database(settings) as connected:
-        composition = Composition(connected)
-        try:
-            job = _work(composition, _input(composition, types, parameter), console)
-        finally:
-            composition.close()
+    with shared_composition(settings) as composition:
+        job = _work(composition, _input(composition, types, parameter), console)
     done = Done.of(job)
     console.print(in_terminal_language(_summary(done)))
     if job.state != "finished":

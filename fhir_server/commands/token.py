@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from fhir_server.access.scopes import parse_scopes
 from fhir_server.app import Composition
-from fhir_server.commands.database import shared_database
+from fhir_server.commands.database import shared_composition
 from fhir_server.commands.terminal import CommandFailed, say
 from fhir_server.errors import Text
 from fhir_server.settings import Settings
@@ -41,13 +41,8 @@ class WantedToken:
 
 def issue(settings: Settings, wanted: WantedToken) -> str:
     """Return a new access token; raises ``CommandFailed``."""
-    with shared_database(settings) as connected:
-        composition = Composition(connected)
-        composition.store()
-        try:
-            return issue_token(composition, wanted)
-        finally:
-            composition.close()
+    with shared_composition(settings) as composition:
+        return issue_token(composition, wanted)
 
 
 def issue_token(composition: Composition, wanted: WantedToken) -> str:
