@@ -18,7 +18,7 @@ from fhir_server.accounts.professions import PROFESSIONS
 from fhir_server.accounts.reading import find_resource, identifiers, to_name
 from fhir_server.accounts.registering import register_situation
 from fhir_server.app import Composition
-from fhir_server.commands.database import running_database
+from fhir_server.commands.database import shared_composition
 from fhir_server.commands.table import print_table
 from fhir_server.commands.terminal import CommandFailed, in_terminal_language, say, terminal_language
 from fhir_server.errors import FhirError, Text
@@ -144,14 +144,11 @@ def read_password() -> str:
 @contextmanager
 def _opened(settings: Settings) -> Iterator[Composition]:
     """Give the server's parts; what goes wrong within is said as a failed command."""
-    with running_database(settings) as connected:
-        composition = Composition(connected)
+    with shared_composition(settings) as composition:
         try:
             yield composition
         except FhirError as error:
             raise CommandFailed(error.issues[0].text) from None
-        finally:
-            composition.close()
 
 
 def _kind(wanted: NewAccount) -> Kind:

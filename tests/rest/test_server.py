@@ -17,10 +17,11 @@ import pytest
 from tests.rest.server import COMMAND, OPEN, Server, running_server
 
 
-def run(*arguments: object, **environ: str) -> subprocess.CompletedProcess[str]:
+def run(*arguments: object, given: str = "", **environ: str) -> subprocess.CompletedProcess[str]:
     clean = {name: value for name, value in os.environ.items() if name not in ("LANG", "LC_ALL", "LC_MESSAGES")}
     words = [*COMMAND, *map(str, arguments)]
-    return subprocess.run(words, capture_output=True, text=True, timeout=120, env={**clean, **environ}, check=False)
+    environ = {**clean, **environ}
+    return subprocess.run(words, input=given, capture_output=True, text=True, timeout=120, env=environ, check=False)
 
 
 def test_it_says_where_everything_is(server: Server) -> None:

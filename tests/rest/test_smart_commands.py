@@ -43,6 +43,19 @@ def test_clients_come_and_go_beside_a_running_server(tmp_path: Path) -> None:
         assert {key["kid"] for key in json.loads(before)["keys"]} < {key["kid"] for key in after}
 
 
+def test_accounts_come_and_go_beside_a_running_server(tmp_path: Path) -> None:
+    """An operator is added, gets a token, and is refused at the next request after being locked."""
+    with running_server(tmp_path, FHIR_SERVER_AUTH="smart") as server:
+        data = ("--data", tmp_path)
+        added = run("account", "add", "keeper", "--operator", *data, given="a long enough phrase\n")
+        assert added.returncode == 0, added.stderr
+        assert re.search(r"keeper +operator +active", run("account", "list", *data).stdout)
+        token = run("token", "--account", "keeper", *data).stdout.strip()
+        assert status(server, token) == 200
+        assert run("account", "lock", "keeper", *data).returncode == 0
+        assert status(server, token) == 401
+
+
 def status(server: Server, token: str) -> int:
     import urllib.error
     import urllib.request
