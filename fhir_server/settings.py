@@ -214,7 +214,9 @@ class Settings:
         parse_positive,
         "Resources that one search may examine for chains, `_has`, `_list` and orders without an index.",
     )
-    explain: bool = setting("true", parse_bool, "Answer searches with `__explain=true` by how they are run.")
+    explain: bool = setting(
+        "true", parse_bool, "An open server answers searches with `__explain=true` by how they are run."
+    )
     emergency_access_lifetime: float = setting(
         "1h", parse_duration, "How long a declared emergency lets a professional consult a record."
     )

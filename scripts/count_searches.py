@@ -1,6 +1,6 @@
 """Ask a loaded server the README's searches as they stand there, and count what they must find in the files.
 
-Nothing of the server's code has a part in the counting.
+Nothing of the server's code has a part in the counting. ``FHIR_TOKEN`` holds the token, where one is needed.
 
 python scripts/count_searches.py --url http://127.0.0.1:8000/fhir FOLDER fhir_server/commands/demo.json
 """
@@ -8,6 +8,7 @@ python scripts/count_searches.py --url http://127.0.0.1:8000/fhir FOLDER fhir_se
 import argparse
 import bz2
 import json
+import os
 import re
 import sys
 import unicodedata
@@ -143,7 +144,10 @@ def searches(readme: str) -> list[str]:
 def ask(url: str, search: str) -> int:
     """Return the total that the server tells of a search, asked as it is written."""
     told = "" if "_total" in search or "_summary" in search else "&_total=accurate"
-    request = urllib.request.Request(f"{url}/{search}{told}", headers={"Accept": "application/fhir+json"})
+    headers = {"Accept": "application/fhir+json"}
+    if token := os.environ.get("FHIR_TOKEN"):
+        headers["Authorization"] = f"Bearer {token}"
+    request = urllib.request.Request(f"{url}/{search}{told}", headers=headers)
     with urllib.request.urlopen(request, timeout=60) as answer:
         return int(json.load(answer)["total"])
 

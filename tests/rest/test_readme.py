@@ -1,10 +1,17 @@
 """The README's requests work as pasted, against the demo record."""
 
+import os
 import shlex
+import subprocess
+import sys
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from scripts import count_searches
 from tests.rest.server import Server, running_server
@@ -48,13 +55,27 @@ def send(words: list[str], address: str) -> tuple[int, bytes]:
         return error.code, error.read()
 
 
-def test_the_ten_requests_of_the_readme_work_as_pasted(tmp_path: Path) -> None:
+@dataclass(frozen=True)
+class Secured:
+    """A server as ``make serve`` starts it, and the token of the demo's backend."""
+
+    server: Server
+    token: str
+
+
+@pytest.fixture(scope="module")
+def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
+    data = tmp_path_factory.mktemp("secured")
+    with running_server(data, "--demo", FHIR_SERVER_AUTH="smart") as running:
+        yield Secured(running, run("token", "--client", "demo-backend", "--data", data).stdout.strip())
+
+
+def test_the_ten_requests_of_the_readme_work_as_pasted(secured: Secured) -> None:
     readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    with running_server(tmp_path, "--demo", FHIR_SERVER_AUTH="smart") as server:
-        requests = requests_of(readme, tmp_path)
-        assert len(requests) == 10
-        assert send(requests[0][2:], server.address)[0] == 401, "without the token"
-        *good, wrong = [send(words, server.address) for words in requests]
+    requests = requests_of(readme, secured.server.data)
+    assert len(requests) == 10
+    assert send(requests[0][2:], secured.server.address)[0] == 401, "without the token"
+    *good, wrong = [send(words, secured.server.address) for words in requests]
     assert [status // 100 for status, _ in good] == [2] * 9
     for _, content in good[:4]:
         assert b"279035121518989" in content
@@ -64,13 +85,35 @@ def test_the_ten_requests_of_the_readme_work_as_pasted(tmp_path: Path) -> None:
     assert "paramètre" in content.decode()
 
 
-def test_the_searches_of_the_readme_work_as_pasted_and_each_is_counted(server: Server) -> None:
+def test_the_searches_of_the_readme_work_as_pasted_and_each_is_counted(server: Server, secured: Secured) -> None:
     readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
     lines = [shlex.split(line, comments=True) for line in readme.splitlines() if line.startswith("get '")]
     assert len(lines) > 15
     for _, search in lines:
-        assert send([f"{server.address}/fhir/{search}"], server.address)[0] == 200, search
+        with_token = ["-H", f"Authorization: Bearer {secured.token}", f"{BASE}/fhir/{search}"]
+        assert send(with_token, secured.server.address)[0] == (403 if "__explain" in search else 200), search
+        assert send([f"{BASE}/fhir/{search}"], server.address)[0] == 200, search
     nothing: dict[str, list[Any]] = {
         kind: [] for kind in ("Patient", "Observation", "Condition", "Encounter", "Procedure")
     }
     assert set(count_searches.searches(readme)) == set(count_searches.expected(nothing))
+
+
+def test_the_counts_of_the_searches_are_compared_as_the_readme_says(tmp_path: Path) -> None:
+    root = Path(__file__).parents[2]
+    words = [sys.executable, "scripts/count_searches.py", root / "fhir_server" / "commands" / "demo.json", "--url"]
+    with running_server(tmp_path, "--demo", FHIR_SERVER_AUTH="smart") as server:
+        token = run("token", "--client", "demo-backend", "--data", tmp_path).stdout.strip()
+        environ, address = {**os.environ, "FHIR_TOKEN": token}, f"{server.address}/fhir"
+        done = subprocess.run([*words, address], cwd=root, env=environ, capture_output=True, text=True, check=False)
+    assert "NOT" not in done.stdout
+    assert done.returncode == 0, done.stderr
+
+
+def test_files_are_loaded_over_http_as_the_readme_says(secured: Secured, tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text('{"resourceType":"Basic","id":"loaded","code":{"text":"x"}}', encoding="utf-8")
+    address = f"{secured.server.address}/fhir"
+    assert run("load", tmp_path, "--url", address).returncode == 1, "without the token"
+    for _ in range(2):
+        done = run("load", tmp_path, "--url", address, FHIR_TOKEN=secured.token)
+        assert done.returncode == 0, done.stderr
