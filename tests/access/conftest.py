@@ -1,13 +1,12 @@
 """The real repository under policies that hide something."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
 from fhir_server.app import Composition
-from fhir_server.storage.embedded import EmbeddedMongod
 from tests.access.callers import World
-from tests.rest.conftest import composition, make_composition, smart, smart_with
+from tests.rest.conftest import composition, make_composition, mongod, smart, smart_with
 from tests.rest.federating import federation, make_federation
 from tests.rest.signing_in import clock, make_site, site
 
@@ -23,13 +22,6 @@ __all__ = [
     "smart",
     "smart_with",
 ]
-
-
-@pytest.fixture(scope="session")
-def mongod(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedMongod]:
-    """A running mongod for the tests of one process."""
-    with EmbeddedMongod(tmp_path_factory.mktemp("mongod"), cache_size=2**28) as running:
-        yield running
 
 
 @pytest.fixture

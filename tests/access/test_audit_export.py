@@ -6,16 +6,12 @@ import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from lxml import etree
 
 from fhir_server.app import Composition
@@ -26,32 +22,8 @@ from fhir_server.context import current_time
 from fhir_server.fhir.json import parse_json
 from fhir_server.jobs import Jobs
 from fhir_server.worker import Worker
+from tests.access.certificates import self_signed
 from tests.access.test_audit_tampering import NOON, put
-
-
-def certificate(directory: Path) -> tuple[Path, Path]:
-    """Make a certificate for localhost; return the files of it and of its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    now = datetime.now(UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    public, private = directory / "cert.pem", directory / "key.pem"
-    public.write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    private.write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    return public, private
 
 
 def frames(data: bytes) -> list[bytes]:
@@ -142,14 +114,14 @@ def export(composition: Composition) -> Jobs:
 
 @pytest.mark.parametrize("secured", [True, False])
 def test_syslog_gets_every_event_as_dicom_once(make_composition: Make, tmp_path: Path, secured: bool) -> None:
-    public, private = certificate(tmp_path)
+    certificate = self_signed(tmp_path, "localhost")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER) if secured else None
     if context is not None:
-        context.load_cert_chain(public, private)
+        context.load_cert_chain(certificate)
     with syslog_server(context) as (port, taken):
         scheme = "syslog+tls" if secured else "syslog+tcp"
         composition = make_composition(
-            audit_spool=False, audit_repository=f"{scheme}://localhost:{port}", audit_repository_ca=public
+            audit_spool=False, audit_repository=f"{scheme}://localhost:{port}", audit_repository_ca=certificate
         )
         first = sealed(composition, tmp_path, 0, 1)
         export(composition)
@@ -172,12 +144,12 @@ EVENT = b'{"recorded": "2026-01-01T00:00:00Z", "type": {"code": "rest"}}'
 
 
 def test_a_certificate_that_is_not_trusted_gets_nothing(tmp_path: Path) -> None:
-    public, private = certificate(tmp_path)
+    certificate = self_signed(tmp_path, "localhost")
     other = tmp_path / "other"
     other.mkdir()
-    trusting_another, _ = certificate(other)
+    trusting_another = self_signed(other, "localhost")
     serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    serving.load_cert_chain(public, private)
+    serving.load_cert_chain(certificate)
     with socket.create_server(("127.0.0.1", 0)) as listening:
 
         def refuse() -> None:

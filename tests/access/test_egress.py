@@ -6,17 +6,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from fhir_server.egress import Fetcher, FetchRefused, resolve
+from tests.access.certificates import self_signed
 
 Answer = Callable[[http.server.BaseHTTPRequestHandler], None]
 
@@ -236,26 +232,3 @@ def test_tls_is_for_the_name_and_not_for_the_address(tmp_path: Path, monkeypatch
         with pytest.raises(FetchRefused):
             fetcher.get(f"https://keys.example:{port}/")
     assert asked == [f"/ keys.example:{port} None"]
-
-
-def self_signed(folder: Path, host: str) -> Path:
-    """Return a file with a certificate for the host and its key."""
-    key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
-    now = datetime.now(UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(hours=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), True)
-        .sign(key, hashes.SHA256())
-    )
-    encoding = serialization.Encoding.PEM
-    private = key.private_bytes(encoding, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    path = folder / f"{host}.pem"
-    path.write_bytes(private + made.public_bytes(encoding))
-    return path

@@ -6,8 +6,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, BrowserContext, sync_playwright
 
-from fhir_server.storage.embedded import EmbeddedMongod
-from tests.rest.conftest import make_composition, smart, smart_with
+from tests.rest.conftest import make_composition, mongod, smart, smart_with
 from tests.rest.signing_in import clock, make_site
 
 __all__ = ["clock", "make_composition", "make_site", "mongod", "smart", "smart_with"]
@@ -21,13 +20,6 @@ _ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-
-
-@pytest.fixture(scope="session")
-def mongod(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedMongod]:
-    """A running mongod for the tests of one process."""
-    with EmbeddedMongod(tmp_path_factory.mktemp("mongod"), cache_size=2**28) as running:
-        yield running
 
 
 @pytest.fixture(scope="session")

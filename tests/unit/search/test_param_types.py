@@ -1,26 +1,14 @@
 """Each parameter type: what R4's search page says a value finds, from query text to index document."""
 
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from fhir_server.errors import FhirError, NotSupported, Value
 from fhir_server.fhir.decimals import parse_number
-from fhir_server.search.indexer import to_index
-from fhir_server.search.matcher import index_document, matches
 from fhir_server.search.param_types.date import FIRST, LAST, date_range
 from fhir_server.search.param_types.string import normalise
-from fhir_server.search.parser import parse_search
-
-BASE = "http://here.example/fhir"
-NOW = datetime(2024, 1, 1, tzinfo=UTC)
-
-
-def finds(resource: dict[str, Any], name: str, value: str) -> bool:
-    search = parse_search(resource["resourceType"], [(name, value)], strict=True, base_url=BASE, now=NOW)
-    document = index_document(f"{resource['resourceType']}/1", NOW, to_index({"id": "1", **resource}, BASE))
-    return matches(search.tree, document)
+from tests.unit.search.finding import BASE, finds
 
 
 def observation(**elements: Any) -> dict[str, Any]:

@@ -2,29 +2,17 @@
 
 import time
 from contextlib import suppress
-from datetime import UTC, datetime
-from typing import Any
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fhir_server.errors import TooCostly, Value
-from fhir_server.search.indexer import to_index
-from fhir_server.search.matcher import index_document, matches
 from fhir_server.search.param_types import text
 from fhir_server.search.param_types.string import FRAGMENT, LONGEST_TEXT, fragments, normalise
 from fhir_server.search.parser import parse_search
 from fhir_server.search.words import indexed_words, singular, words_of
-
-BASE = "http://here.example/fhir"
-NOW = datetime(2024, 1, 1, tzinfo=UTC)
-
-
-def finds(resource: dict[str, Any], name: str, value: str) -> bool:
-    search = parse_search(resource["resourceType"], [(name, value)], strict=True, base_url=BASE, now=NOW)
-    document = index_document(f"{resource['resourceType']}/1", NOW, to_index({"id": "1", **resource}, BASE))
-    return matches(search.tree, document)
+from tests.unit.search.finding import BASE, finds
 
 
 @pytest.mark.parametrize(
