@@ -25,9 +25,10 @@ from fhir_server.smart.endings import end_client
 from fhir_server.smart.ground import digest
 from fhir_server.smart.key_sets import KeysRefused, parse_key_set
 from fhir_server.smart.redirects import problem_with
+from fhir_server.smart.scope_words import LAUNCH
 
 DEFAULT_SCOPES = {
-    "public": "openid fhirUser profile launch launch/patient offline_access online_access patient/*.cruds user/*.cruds",
+    "public": " ".join((*LAUNCH, "patient/*.cruds", "user/*.cruds")),
     "backend": "system/*.rs",
 }
 _NO_KIND = Text(

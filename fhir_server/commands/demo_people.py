@@ -9,15 +9,17 @@ from datetime import datetime
 
 from fhir_server.accounts.account import Account, Situation
 from fhir_server.app import Composition
+from fhir_server.commands.client import DEFAULT_SCOPES
 from fhir_server.settings import Settings
 from fhir_server.smart.clients import Client
 
 PASSWORD = "essayons-ensemble"
 _NUMBER = "urn:oid:1.2.250.1.71.4.2.1"
 _STRUCTURE = "urn:oid:1.2.250.1.71.4.2.2"
-_APP_SCOPE = "openid fhirUser profile launch launch/patient offline_access online_access patient/*.cruds user/*.cruds"
 CLIENTS = (
-    Client("demo-app", "Demo app", "public", "none", _APP_SCOPE, redirect_uris=("http://127.0.0.1/callback",)),
+    Client(
+        "demo-app", "Demo app", "public", "none", DEFAULT_SCOPES["public"], redirect_uris=("http://127.0.0.1/callback",)
+    ),
     # Without a key nobody can prove to be them: their tokens come from the command line of this machine alone.
     Client(
         "demo-backend",

@@ -10,6 +10,7 @@ from fhir_server.settings import Settings
 from fhir_server.smart.key_sets import SIGNING_ALGORITHMS
 from fhir_server.smart.keys import ALGORITHMS
 from fhir_server.smart.requests import issuer_of
+from fhir_server.smart.scope_words import LAUNCH, TRANSACTIONS
 
 BRANDS = "http://hl7.org/fhir/smart-app-launch/StructureDefinition/user-access-brand"
 ENDPOINTS = "http://hl7.org/fhir/smart-app-launch/StructureDefinition/user-access-endpoint"
@@ -34,22 +35,7 @@ _CAPABILITIES = (
     "permission-v1",
     "permission-v2",
 )
-_SCOPES = (
-    "openid",
-    "fhirUser",
-    "profile",
-    "launch",
-    "launch/patient",
-    "offline_access",
-    "online_access",
-    "patient/*.cruds",
-    "user/*.cruds",
-    "system/*.cruds",
-    "ITI-65",
-    "ITI-66",
-    "ITI-67",
-    "ITI-68",
-)
+_SCOPES = (*LAUNCH, "patient/*.cruds", "user/*.cruds", "system/*.cruds", *sorted(TRANSACTIONS))
 _METHODS = ("client_secret_basic", "client_secret_post", "private_key_jwt")
 
 

@@ -10,6 +10,9 @@ from fhir_server.access.scope_tree import is_enforceable
 from fhir_server.access.scopes import ScopeContext, format_scope, narrow, parse_scope, parse_scopes
 
 TRANSACTIONS = frozenset({"ITI-65", "ITI-66", "ITI-67", "ITI-68"})
+"""Words of IUA, for transactions of MHD."""
+LAUNCH = ("openid", "fhirUser", "profile", "launch", "launch/patient", "offline_access", "online_access")
+"""Words that an app asks a person for: who they are, whose record it is, for how long."""
 
 
 def narrow_words(allowed: str, requested: str) -> list[str]:

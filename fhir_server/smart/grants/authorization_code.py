@@ -14,17 +14,9 @@ from fhir_server.smart.clients import Client
 from fhir_server.smart.codes import Code
 from fhir_server.smart.decisions import Decision
 from fhir_server.smart.grants.issuing import CLIENT_METHODS, Issuing
-from fhir_server.smart.scope_words import TRANSACTIONS, grantable_words
+from fhir_server.smart.scope_words import LAUNCH, TRANSACTIONS, grantable_words
 
-FOR_PEOPLE = TRANSACTIONS | {
-    "openid",
-    "fhirUser",
-    "profile",
-    "launch",
-    "launch/patient",
-    "offline_access",
-    "online_access",
-}
+FOR_PEOPLE = TRANSACTIONS.union(LAUNCH)
 _PROMPTS = frozenset({"none", "login", "consent", "select_account"})
 
 
