@@ -13,18 +13,8 @@ from typing import Any
 from fhir_server.access.identities import name_of
 from fhir_server.access.periods import covers
 from fhir_server.fhir.datatypes import date_range
-from fhir_server.search.ast import (
-    Everything,
-    HasLabel,
-    Node,
-    Nothing,
-    OwnedBy,
-    PointsTo,
-    ReferenceIs,
-    build_and,
-    build_not,
-    build_or,
-)
+from fhir_server.search.ast import Everything, HasLabel, Node, Nothing, OwnedBy, PointsTo, ReferenceIs
+from fhir_server.search.building import build_and, build_not, build_or
 
 _UNDECIDED = ("class", "code", "action", "dataPeriod")
 """Parts of a provision by which one resource cannot be told from another here (PCF leaves most of them out)."""

@@ -6,7 +6,8 @@ are those of TRE_A07-StatutVisibiliteDocument and of its successor J421.
 
 from collections.abc import Iterable
 
-from fhir_server.search.ast import HasLabel, Node, build_not
+from fhir_server.search.ast import HasLabel, Node
+from fhir_server.search.building import build_not
 
 VISIBILITY = "https://mos.esante.gouv.fr/NOS/TRE_A07-StatutVisibiliteDocument/FHIR/TRE-A07-StatutVisibiliteDocument"
 _MISSPELT = "https://mos.esante.gouv.fr/NOS/TRE_A07-StatusVisibiliteDocument/FHIR/TRE-A07-StatusVisibiliteDocument"

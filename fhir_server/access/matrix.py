@@ -10,7 +10,8 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from fhir_server.search.ast import Everything, Node, Nothing, TokenIn, build_not
+from fhir_server.search.ast import Everything, Node, Nothing, TokenIn
+from fhir_server.search.building import build_not
 from fhir_server.search.param_types.token import code_key
 
 

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from fhir_server.access.caller import Caller
 from fhir_server.access.facts import caller_keys
 from fhir_server.access.identities import spellings, split_identifier
-from fhir_server.search.ast import Node, PointsTo, TokenIn, build_or
+from fhir_server.search.ast import Node, PointsTo, TokenIn
+from fhir_server.search.building import build_or
 from fhir_server.search.param_types.token import coded_key
 
 

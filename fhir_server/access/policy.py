@@ -31,9 +31,8 @@ from fhir_server.search.ast import (
     OwnedBy,
     ReferenceIs,
     TypeIs,
-    build_and,
-    build_or,
 )
+from fhir_server.search.building import build_and, build_or
 from fhir_server.search.matcher import matches
 
 __all__ = ["Action", "FactsSource", "Policy"]

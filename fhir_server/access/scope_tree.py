@@ -10,19 +10,8 @@ from typing import get_args
 
 from fhir_server.access.scopes import ANY, Letter, Scope
 from fhir_server.errors import FhirError
-from fhir_server.search.ast import (
-    And,
-    InCompartment,
-    Join,
-    Node,
-    Not,
-    Nothing,
-    Or,
-    Terminology,
-    TypeIs,
-    build_and,
-    build_or,
-)
+from fhir_server.search.ast import And, InCompartment, Join, Node, Not, Nothing, Or, Terminology, TypeIs
+from fhir_server.search.building import build_and, build_or
 from fhir_server.search.parser import parse_search
 from fhir_server.search.results import is_result_parameter
 from fhir_server.search.stored import NONE_STORED, stored_parameters_in_force

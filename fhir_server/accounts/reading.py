@@ -5,7 +5,8 @@ from typing import Any
 
 from fhir_server.fhir.json import parse_stored
 from fhir_server.repository.criteria import build_criteria
-from fhir_server.search.ast import TypeIs, build_and
+from fhir_server.search.ast import TypeIs
+from fhir_server.search.building import build_and
 from fhir_server.search.compiler import to_filter
 from fhir_server.storage.store import Document, Query, Store
 

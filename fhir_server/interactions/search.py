@@ -17,7 +17,8 @@ from fhir_server.interactions.routes import Route
 from fhir_server.interactions.searchset import build_entries, build_warnings
 from fhir_server.repository.searching import PlannedSearch
 from fhir_server.search.apart import APART_TYPES
-from fhir_server.search.ast import InCompartment, Node, RefersTo, build_and
+from fhir_server.search.ast import InCompartment, Node, RefersTo
+from fhir_server.search.building import build_and
 from fhir_server.search.compiler import Keyset, keyset_of
 from fhir_server.search.paging import PAGE_PARAMETER, PageState, page_links, self_link
 from fhir_server.search.parser import Search, parse_search

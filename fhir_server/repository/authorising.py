@@ -15,7 +15,8 @@ from fhir_server.access.rule import Action
 from fhir_server.errors import FhirError, Forbidden, Text, join_errors
 from fhir_server.fhir.json import parse_stored
 from fhir_server.fhir.reference import local_references
-from fhir_server.search.ast import PointsTo, TypeIs, build_and, build_not
+from fhir_server.search.ast import PointsTo, TypeIs
+from fhir_server.search.building import build_and, build_not
 from fhir_server.search.compiler import to_filter
 from fhir_server.search.matcher import index_document
 from fhir_server.storage.store import Document, Query, Store

@@ -13,7 +13,8 @@ from fhir_server.fhir.reference import conditional_references
 from fhir_server.repository.change import Criteria, Proposal
 from fhir_server.repository.searching import without_joins
 from fhir_server.search.apart import check_joined
-from fhir_server.search.ast import TypeIs, build_and
+from fhir_server.search.ast import TypeIs
+from fhir_server.search.building import build_and
 from fhir_server.search.compiler import to_filter
 from fhir_server.search.parser import parse_search
 from fhir_server.search.plans import DEFAULT_LIMITS, Limits

@@ -19,7 +19,8 @@ from fhir_server.access.representation import is_adult, is_representative
 from fhir_server.errors import Text, TooCostly
 from fhir_server.fhir.json import parse_stored
 from fhir_server.repository.open_records import OpenRecords
-from fhir_server.search.ast import Node, PatientIs, ReferenceIs, TokenIn, build_and, build_or
+from fhir_server.search.ast import Node, PatientIs, ReferenceIs, TokenIn
+from fhir_server.search.building import build_and, build_or
 from fhir_server.search.compiler import to_filter
 from fhir_server.search.param_types.token import code_key
 from fhir_server.storage.records import Records

@@ -10,7 +10,8 @@ from typing import Any
 
 from fhir_server.access.policy import Policy
 from fhir_server.fhir.json import parse_json
-from fhir_server.search.ast import Everything, Node, Nothing, Or, ReferenceIs, TypeIs, build_and, build_or
+from fhir_server.search.ast import Everything, Node, Nothing, Or, ReferenceIs, TypeIs
+from fhir_server.search.building import build_and, build_or
 from fhir_server.search.compiler import to_filter
 from fhir_server.search.history_filter import to_history_filter
 from fhir_server.search.includes import Include, Pointers, fields_for, find_pointers

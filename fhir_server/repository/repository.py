@@ -23,7 +23,8 @@ from fhir_server.repository.searching import PlannedSearch, plan_search
 from fhir_server.repository.stored_parameters import ParameterRegistry
 from fhir_server.repository.touching import to_touched
 from fhir_server.repository.writing import Writer, WriteRules
-from fhir_server.search.ast import Everything, Node, PatientIs, TokenIn, TypeIs, build_and
+from fhir_server.search.ast import Everything, Node, PatientIs, TokenIn, TypeIs
+from fhir_server.search.building import build_and
 from fhir_server.search.compiler import to_filter
 from fhir_server.search.history_filter import to_history_filter
 from fhir_server.search.includes import Include

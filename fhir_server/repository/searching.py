@@ -13,7 +13,8 @@ from fhir_server.errors import NotSupported, Text
 from fhir_server.repository.sorting import check_sortable
 from fhir_server.repository.terminology import StoredTerminology
 from fhir_server.search import compiler
-from fhir_server.search.ast import Node, ReferenceIs, build_and
+from fhir_server.search.ast import Node, ReferenceIs
+from fhir_server.search.building import build_and
 from fhir_server.search.compiler import Keyset, keyset_of, page_fields, to_filter, to_query
 from fhir_server.search.matcher import index_document
 from fhir_server.search.measures import count_keys, fields_of, has_joins, merge_fields, types_of

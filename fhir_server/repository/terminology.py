@@ -10,7 +10,8 @@ from typing import Any
 
 from fhir_server.access.policy import Policy
 from fhir_server.fhir.json import parse_json
-from fhir_server.search.ast import Node, ReferenceIs, TokenIn, TypeIs, build_and
+from fhir_server.search.ast import Node, ReferenceIs, TokenIn, TypeIs
+from fhir_server.search.building import build_and
 from fhir_server.search.compiler import to_filter
 from fhir_server.search.entries import bounded
 from fhir_server.search.param_types.token import code_key

@@ -5,7 +5,6 @@ need the database first (chains, ``_has``, ``_list``): ``planner`` puts leaves i
 never meet one.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -371,75 +370,6 @@ Leaf = (
 Node = Everything | Nothing | And | Or | Not | Leaf | Join | Terminology
 
 
-def build_and(nodes: Iterable[Node]) -> Node:
-    """Return the conjunction, flattened and without repeats; of no node at all: Everything."""
-    children: dict[Node, None] = {}
-    for node in nodes:
-        if isinstance(node, Nothing):
-            return node
-        if isinstance(node, And):
-            children |= dict.fromkeys(node.children)
-        elif not isinstance(node, Everything):
-            children[node] = None
-    return _joined(And, tuple(children), Everything())
-
-
-def build_or(nodes: Iterable[Node]) -> Node:
-    """Return the disjunction, flattened, with leaves on ``t`` and on ``r`` merged; of no node at all: Nothing."""
-    children: dict[Node, None] = {}
-    for node in nodes:
-        if isinstance(node, Everything):
-            return node
-        if isinstance(node, Or):
-            children |= dict.fromkeys(node.children)
-        elif not isinstance(node, Nothing):
-            children[node] = None
-    return _joined(Or, _merged(tuple(children)), Nothing())
-
-
-def build_not(node: Node) -> Node:
-    """Return the negation."""
-    match node:
-        case Everything():
-            return Nothing()
-        case Nothing():
-            return Everything()
-        case Not(child):
-            return child
-        case _:
-            return Not(node)
-
-
 def _check_children(children: "tuple[Node, ...]") -> None:
     if len(children) < 2:
         raise ValueError("a join of fewer than two nodes: use build_and or build_or")
-
-
-def _joined(join: type[And] | type[Or], children: "tuple[Node, ...]", empty: Node) -> Node:
-    if not children:
-        return empty
-    return children[0] if len(children) == 1 else join(children)
-
-
-def _merged(nodes: tuple[Node, ...]) -> tuple[Node, ...]:
-    """Return the nodes with those that ask the same array for other keys made one: ``$in`` instead of ``$or``."""
-    tokens: list[str] = []
-    references: dict[tuple[str, bool], list[RefersTo]] = {}
-    others: list[Node] = []
-    for node in nodes:
-        match node:
-            case TokenIn(keys):
-                tokens += keys
-            case RefersTo(_, resource_type, patients):
-                references.setdefault((resource_type, bool(patients)), []).append(node)
-            case _:
-                others.append(node)
-    if tokens:
-        others.append(TokenIn(tuple(dict.fromkeys(tokens))))
-    return (*others, *(_one_reference(same) for same in references.values()))
-
-
-def _one_reference(nodes: list[RefersTo]) -> RefersTo:
-    keys = tuple(dict.fromkeys(key for node in nodes for key in node.keys))
-    patients = tuple(dict.fromkeys(patient for node in nodes for patient in node.patients))
-    return RefersTo(keys, nodes[0].resource_type, patients)

@@ -28,8 +28,8 @@ from fhir_server.search.ast import (
     PrimaryDateIs,
     RefersTo,
     TokenIn,
-    build_and,
 )
+from fhir_server.search.building import build_and
 from fhir_server.search.entries import Entries
 from fhir_server.search.ranges import Bounds, Comparison, merge_conditions, passes, to_conditions
 

@@ -44,8 +44,8 @@ from fhir_server.search.ast import (
     TypeIs,
     UpdatedIs,
     WordIn,
-    build_and,
 )
+from fhir_server.search.building import build_and
 from fhir_server.search.includes import fields_for
 from fhir_server.search.param_types import (
     composite,

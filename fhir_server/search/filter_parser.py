@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from fhir_server.errors import NotSupported, Text, TooCostly, Value
-from fhir_server.search.ast import KeyBetween, Node, build_and, build_not, build_or
+from fhir_server.search.ast import KeyBetween, Node
+from fhir_server.search.building import build_and, build_not, build_or
 from fhir_server.search.joins import Read, parse_join
 from fhir_server.search.param_types import date, string, token
 from fhir_server.search.parameters import SearchParameter, common_parameter, search_parameter

@@ -15,7 +15,8 @@ from typing import Any
 from fhir_server.errors import NotSupported, Processing, Text, Value
 from fhir_server.fhir.definitions import is_resource_type, resource_types
 from fhir_server.search.apart import APART_TYPES, check_joined
-from fhir_server.search.ast import Node, ReferenceIs, RefersTo, build_or
+from fhir_server.search.ast import Node, ReferenceIs, RefersTo
+from fhir_server.search.building import build_or
 from fhir_server.search.entries import bounded
 from fhir_server.search.links import is_referred_to, names_of
 from fhir_server.search.parameters import SearchParameter, search_parameter, supported_parameters

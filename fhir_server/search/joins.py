@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable
 from fhir_server.errors import FhirError, NotSupported, Text, TooCostly, Value, join_errors
 from fhir_server.fhir.definitions import is_resource_type
 from fhir_server.search.apart import APART_TYPES, check_joined
-from fhir_server.search.ast import Chain, Has, Link, ListMember, Node, build_or
+from fhir_server.search.ast import Chain, Has, Link, ListMember, Node
+from fhir_server.search.building import build_or
 from fhir_server.search.parameters import SearchParameter, search_parameter
 
 MOST_READINGS = 500

@@ -8,7 +8,8 @@ Spec: http://hl7.org/fhir/R4/references.html#canonical
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-from fhir_server.search.ast import Link, Node, ReferenceIs, RefersTo, TokenIn, build_and, build_or
+from fhir_server.search.ast import Link, Node, ReferenceIs, RefersTo, TokenIn
+from fhir_server.search.building import build_and, build_or
 from fhir_server.search.entries import bounded
 from fhir_server.search.param_types.reference import join_canonical
 from fhir_server.search.parameters import search_parameter

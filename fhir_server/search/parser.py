@@ -23,10 +23,8 @@ from fhir_server.search.ast import (
     TokenIn,
     TypeIs,
     WordIn,
-    build_and,
-    build_not,
-    build_or,
 )
+from fhir_server.search.building import build_and, build_not, build_or
 from fhir_server.search.filter_parser import parse_filter
 from fhir_server.search.includes import Include
 from fhir_server.search.joins import Read, Readings, is_join, parse_join, parse_list

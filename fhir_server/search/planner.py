@@ -30,10 +30,8 @@ from fhir_server.search.ast import (
     Or,
     ReferenceIs,
     TypeIs,
-    build_and,
-    build_not,
-    build_or,
 )
+from fhir_server.search.building import build_and, build_not, build_or
 from fhir_server.search.links import is_referred_to, link_fields, link_targets, names_of, refers_to, target_fields
 from fhir_server.search.matcher import matches
 from fhir_server.search.measures import fields_of, has_joins, hops_of, merge_fields, most_matches

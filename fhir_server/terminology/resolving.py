@@ -18,10 +18,8 @@ from fhir_server.search.ast import (
     Or,
     Subsumed,
     TokenIn,
-    build_and,
-    build_not,
-    build_or,
 )
+from fhir_server.search.building import build_and, build_not, build_or
 from fhir_server.search.param_types.token import code_key, coded_key, fold, system_node
 from fhir_server.terminology.code_systems import Lookup, Resource, find_code_system
 from fhir_server.terminology.value_sets import Codes, expand

@@ -17,7 +17,8 @@ from fhir_server.fhir.json import parse_json
 from fhir_server.interactions.dispatch import dispatch
 from fhir_server.interactions.request import FhirRequest
 from fhir_server.repository.change import Proposal
-from fhir_server.search.ast import Everything, HasLabel, InCompartment, Node, Nothing, build_not
+from fhir_server.search.ast import Everything, HasLabel, InCompartment, Node, Nothing
+from fhir_server.search.building import build_not
 from fhir_server.settings import Settings
 from fhir_server.storage.embedded import EmbeddedMongod
 

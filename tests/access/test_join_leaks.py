@@ -18,7 +18,8 @@ from fhir_server.context import RequestContext
 from fhir_server.errors import FhirError
 from fhir_server.interactions.dispatch import dispatch
 from fhir_server.interactions.request import FhirRequest
-from fhir_server.search.ast import HasLabel, Node, build_not
+from fhir_server.search.ast import HasLabel, Node
+from fhir_server.search.building import build_not
 
 SYSTEM = "http://example.org/labels"
 SECRET = {"meta": {"security": [{"system": SYSTEM, "code": "secret"}]}}

@@ -12,7 +12,8 @@ import pytest
 
 from fhir_server.fhir.definitions import resource_types
 from fhir_server.fhir.json import parse_json, to_json
-from fhir_server.search.ast import ReferenceIs, build_and
+from fhir_server.search.ast import ReferenceIs
+from fhir_server.search.building import build_and
 from fhir_server.search.compiler import to_filter
 from fhir_server.search.indexer import to_index
 from fhir_server.search.matcher import index_document, matches

@@ -21,10 +21,8 @@ from fhir_server.search.ast import (
     TokenIn,
     TypeIs,
     WordIn,
-    build_and,
-    build_not,
-    build_or,
 )
+from fhir_server.search.building import build_and, build_not, build_or
 from fhir_server.search.compiler import to_filter
 from fhir_server.search.history_filter import to_history_filter
 from fhir_server.search.matcher import index_document, matches

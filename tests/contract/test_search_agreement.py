@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from fhir_server.fhir.decimals import parse_number
 from fhir_server.fhir.json import to_json
-from fhir_server.search.ast import Node, ReferenceIs, build_and, build_not, build_or
+from fhir_server.search.ast import Node, ReferenceIs
+from fhir_server.search.building import build_and, build_not, build_or
 from fhir_server.search.compiler import to_filter
 from fhir_server.search.indexer import to_index
 from fhir_server.search.matcher import index_document, matches

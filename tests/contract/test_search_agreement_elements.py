@@ -14,7 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fhir_server.fhir.decimals import parse_number
-from fhir_server.search.ast import Node, ReferenceIs, build_and
+from fhir_server.search.ast import Node, ReferenceIs
+from fhir_server.search.building import build_and
 from fhir_server.search.compiler import to_filter
 from fhir_server.search.indexer import to_index
 from fhir_server.search.matcher import index_document, matches

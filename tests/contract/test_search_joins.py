@@ -16,7 +16,8 @@ from fhir_server.access.caller import OPEN_CALLER
 from fhir_server.access.policy import Action, Policy
 from fhir_server.fhir.json import to_json
 from fhir_server.repository.searching import plan_search
-from fhir_server.search.ast import HasLabel, Node, build_and, build_not
+from fhir_server.search.ast import HasLabel, Node
+from fhir_server.search.building import build_and, build_not
 from fhir_server.search.compiler import keyset_of
 from fhir_server.search.indexer import to_index
 from fhir_server.search.parser import parse_search

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from fhir_server.fhir.json import to_json
-from fhir_server.search.ast import TokenIn, build_and
+from fhir_server.search.ast import TokenIn
+from fhir_server.search.building import build_and
 from fhir_server.search.compiler import Keyset, Query, keyset_of, sort_fields, to_query
 from fhir_server.search.indexer import to_index
 from fhir_server.search.parser import Search, parse_search

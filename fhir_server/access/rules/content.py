@@ -6,7 +6,8 @@ Spec: http://hl7.org/fhir/R4/binary.html#security
 
 from fhir_server.access.facts import Facts
 from fhir_server.access.rule import Action, Rule
-from fhir_server.search.ast import OwnedBy, TypeIs, build_and
+from fhir_server.search.ast import OwnedBy, TypeIs
+from fhir_server.search.building import build_and
 
 _DEPOSITORS = frozenset({"patient", "representative", "professional", "system"})
 _BY_ID = frozenset({"read", "update", "patch", "delete", "refer"})

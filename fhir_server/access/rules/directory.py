@@ -3,7 +3,8 @@
 from fhir_server.access.facts import Facts
 from fhir_server.access.resource_groups import PUBLIC
 from fhir_server.access.rule import READING, Action, Rule
-from fhir_server.search.ast import OfNoPatient, TypeIs, build_and
+from fhir_server.search.ast import OfNoPatient, TypeIs
+from fhir_server.search.building import build_and
 
 
 def directory(facts: Facts, resource_type: str, action: Action) -> Rule | None:

@@ -6,7 +6,8 @@ Auditors, a right of its own, read the trail: who did what when, which holds no 
 from fhir_server.access.facts import Facts
 from fhir_server.access.resource_groups import PUBLIC
 from fhir_server.access.rule import READING, Action, Rule
-from fhir_server.search.ast import Everything, OfNoPatient, TypeIs, build_and
+from fhir_server.search.ast import Everything, OfNoPatient, TypeIs
+from fhir_server.search.building import build_and
 
 
 def operator(facts: Facts, resource_type: str, action: Action) -> Rule | None:

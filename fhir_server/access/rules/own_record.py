@@ -7,7 +7,8 @@ from fhir_server.access.facts import Facts
 from fhir_server.access.labels import FOR_PATIENT, MASKED
 from fhir_server.access.resource_groups import OF_THE_HOLDER
 from fhir_server.access.rule import CHANGING, READING, Action, Rule
-from fhir_server.search.ast import Node, OwnedBy, PatientIs, ReferenceIs, TokenIn, build_and, build_not
+from fhir_server.search.ast import Node, OwnedBy, PatientIs, ReferenceIs, TokenIn
+from fhir_server.search.building import build_and, build_not
 from fhir_server.search.param_types.token import code_key
 
 MASKING = frozenset({"securityLabel"})

@@ -14,16 +14,8 @@ from fhir_server.access.matrix import Habilitation, find_habilitation
 from fhir_server.access.naming import naming
 from fhir_server.access.resource_groups import APPOINTMENTS, CONVERSATIONS, PUBLIC, RIGHTS, TRAIL
 from fhir_server.access.rule import READING, Action, Rule
-from fhir_server.search.ast import (
-    Everything,
-    Node,
-    Nothing,
-    OwnedBy,
-    PatientIs,
-    TypeIs,
-    build_and,
-    build_or,
-)
+from fhir_server.search.ast import Everything, Node, Nothing, OwnedBy, PatientIs, TypeIs
+from fhir_server.search.building import build_and, build_or
 
 _TREATMENT = "TREAT"
 _PURPOSES = {"bris_de_glace": "BTG", "centre_15": "ETREAT"}

@@ -6,7 +6,8 @@ R1111-47 (feeding), R1111-49 (what is masked stays visible to who put it here); 
 from fhir_server.access.facts import Facts, caller_keys
 from fhir_server.access.resource_groups import PUBLIC, RIGHTS, TRAIL
 from fhir_server.access.rule import READING, Action, Rule
-from fhir_server.search.ast import OwnedBy, PatientIs, TypeIs, build_and
+from fhir_server.search.ast import OwnedBy, PatientIs, TypeIs
+from fhir_server.search.building import build_and
 
 _NEVER = RIGHTS | PUBLIC
 

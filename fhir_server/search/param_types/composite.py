@@ -18,7 +18,8 @@ from typing import Any
 from fhir_server.errors import NotSupported, Text, Value
 from fhir_server.fhir.definitions import has_structure, structure
 from fhir_server.fhir.fhirpath.expression import compile_expression
-from fhir_server.search.ast import GroupIs, Node, Nothing, TokenIn, build_and, build_or
+from fhir_server.search.ast import GroupIs, Node, Nothing, TokenIn
+from fhir_server.search.building import build_and, build_or
 from fhir_server.search.entries import Entries, Extract, bounded, escape_system
 from fhir_server.search.expressions import element_of, split_union
 from fhir_server.search.param_types import date, number, quantity, reference, string, token

@@ -12,7 +12,8 @@ from decimal import Decimal
 from typing import Any
 
 from fhir_server.errors import NotSupported, Text, Value
-from fhir_server.search.ast import Node, NumberIs, TokenIn, build_and, build_or
+from fhir_server.search.ast import Node, NumberIs, TokenIn
+from fhir_server.search.building import build_and, build_or
 from fhir_server.search.entries import Entries, Extract
 from fhir_server.search.parameters import SearchParameter
 from fhir_server.search.ranges import Bounds, Comparison, Prefix, on_points, passes, range_key, to_conditions

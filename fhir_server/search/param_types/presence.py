@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from fhir_server.errors import Text, Value
-from fhir_server.search.ast import DatePresent, EntryPresent, KeyBetween, Node, TokenIn, build_not, build_or
+from fhir_server.search.ast import DatePresent, EntryPresent, KeyBetween, Node, TokenIn
+from fhir_server.search.building import build_not, build_or
 from fhir_server.search.param_types import composite
 from fhir_server.search.param_types.date import FIRST
 from fhir_server.search.parameters import SearchParameter

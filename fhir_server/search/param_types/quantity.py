@@ -14,7 +14,8 @@ from typing import Any
 
 from fhir_server.errors import NotSupported, Text, Value
 from fhir_server.fhir import ucum
-from fhir_server.search.ast import Node, QuantityIs, TokenIn, build_and, build_or
+from fhir_server.search.ast import Node, QuantityIs, TokenIn
+from fhir_server.search.building import build_and, build_or
 from fhir_server.search.entries import Entries, Extract
 from fhir_server.search.param_types.number import parse_bounds, range_of
 from fhir_server.search.parameters import SearchParameter

@@ -11,7 +11,8 @@ from typing import Any
 
 from fhir_server.errors import NotSupported, Text, Value
 from fhir_server.fhir.definitions import is_resource_type
-from fhir_server.search.ast import KeyBetween, Node, RefersTo, build_or
+from fhir_server.search.ast import KeyBetween, Node, RefersTo
+from fhir_server.search.building import build_or
 from fhir_server.search.entries import Entries, Extract, bounded
 from fhir_server.search.param_types import token
 from fhir_server.search.parameters import SearchParameter

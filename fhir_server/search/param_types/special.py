@@ -22,8 +22,8 @@ from fhir_server.search.ast import (
     PointsTo,
     ReferenceIs,
     TypeIs,
-    build_not,
 )
+from fhir_server.search.building import build_not
 from fhir_server.search.param_types import text
 from fhir_server.search.values import unescape
 

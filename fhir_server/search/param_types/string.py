@@ -15,7 +15,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from fhir_server.errors import NotSupported, Text, Value
-from fhir_server.search.ast import ExactString, KeyBetween, Node, TextEnds, TextHolds, build_and, build_or
+from fhir_server.search.ast import ExactString, KeyBetween, Node, TextEnds, TextHolds
+from fhir_server.search.building import build_and, build_or
 from fhir_server.search.entries import Entries, Extract, bounded
 from fhir_server.search.parameters import SearchParameter
 from fhir_server.search.values import unescape

@@ -20,15 +20,8 @@ from itertools import islice
 from typing import Any
 
 from fhir_server.errors import Text, TooCostly, Value
-from fhir_server.search.ast import (
-    KeyBetween,
-    Node,
-    TextHolds,
-    WordIn,
-    build_and,
-    build_not,
-    build_or,
-)
+from fhir_server.search.ast import KeyBetween, Node, TextHolds, WordIn
+from fhir_server.search.building import build_and, build_not, build_or
 from fhir_server.search.values import unescape
 from fhir_server.search.words import STOP_WORDS, indexed_words, singular, words_of
 

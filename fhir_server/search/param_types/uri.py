@@ -9,7 +9,8 @@ import re
 from typing import Any
 
 from fhir_server.errors import NotSupported, Text, Value
-from fhir_server.search.ast import KeyBetween, Node, TokenIn, build_or
+from fhir_server.search.ast import KeyBetween, Node, TokenIn
+from fhir_server.search.building import build_or
 from fhir_server.search.entries import KEPT, Entries, Extract, bounded
 from fhir_server.search.parameters import SearchParameter
 from fhir_server.search.values import unescape

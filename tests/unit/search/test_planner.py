@@ -19,10 +19,8 @@ from fhir_server.search.ast import (
     RefersTo,
     TokenIn,
     TypeIs,
-    build_and,
-    build_not,
-    build_or,
 )
+from fhir_server.search.building import build_and, build_not, build_or
 from fhir_server.search.indexer import to_index
 from fhir_server.search.matcher import index_document, matches
 from fhir_server.search.measures import fields_of, has_joins

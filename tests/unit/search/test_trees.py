@@ -15,10 +15,8 @@ from fhir_server.search.ast import (
     RefersTo,
     TokenIn,
     TypeIs,
-    build_and,
-    build_not,
-    build_or,
 )
+from fhir_server.search.building import build_and, build_not, build_or
 from fhir_server.search.compiler import PATIENT_TOKEN, TOKEN, to_filter, to_query
 from fhir_server.search.matcher import matches
 from fhir_server.search.parser import parse_search

@@ -7,19 +7,8 @@ import pytest
 
 from fhir_server.errors import FhirError, NotSupported, TooCostly, Value
 from fhir_server.fhir.definitions import artifacts
-from fhir_server.search.ast import (
-    Chain,
-    Has,
-    InValueSet,
-    KeyBetween,
-    Link,
-    Not,
-    Nothing,
-    Subsumed,
-    TokenIn,
-    build_and,
-    build_not,
-)
+from fhir_server.search.ast import Chain, Has, InValueSet, KeyBetween, Link, Not, Nothing, Subsumed, TokenIn
+from fhir_server.search.building import build_and, build_not
 from fhir_server.terminology.code_systems import find_code_system, to_code_system
 from fhir_server.terminology.resolving import resolve_terminology
 from fhir_server.terminology.value_sets import MOST_CODES, expand
