@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 from playwright.sync_api import BrowserContext
 
 from tests.browser.published import fhir_client
-from tests.rest.smart import MARIE, Smart, over_http
+from tests.rest.smart import Smart, over_http
+from tests.rest.smart_people import MARIE
 from tests.rest.test_smart_client_libraries import fill
 
 LAUNCH = """<!doctype html><title>launch</title><script src="fhir-client.js"></script>

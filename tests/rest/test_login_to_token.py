@@ -9,7 +9,8 @@ from flask.testing import FlaskClient
 
 from fhir_server.accounts.account import Situation
 from tests.rest.signing_in import GUARD, Browser, Site
-from tests.rest.smart import BASE, App, Page, Smart
+from tests.rest.smart import Smart
+from tests.rest.smart_apps import BASE, App, Page
 
 SCOPE = "openid fhirUser launch/patient offline_access patient/*.rs"
 

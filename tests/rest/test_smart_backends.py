@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from tests.access.test_egress import body, serving
-from tests.rest.smart import DOCTOR, MARIE, Account, Professional, Smart, new_key
+from tests.rest.smart import Smart
+from tests.rest.smart_apps import new_key
+from tests.rest.smart_people import DOCTOR, MARIE, Account, Professional
 
 NORMAL = [{"system": "urn:oid:1.2.250.1.213.1.1.4.248", "code": "normal"}]
 

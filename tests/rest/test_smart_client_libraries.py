@@ -10,7 +10,9 @@ from fhirclient.models.patient import Patient
 from joserfc import jwt
 from lxml import html
 
-from tests.rest.smart import ASSERTION, MARIE, Smart, new_key, over_http
+from tests.rest.smart import Smart, over_http
+from tests.rest.smart_apps import ASSERTION, new_key
+from tests.rest.smart_people import MARIE
 
 CALLBACK = "http://127.0.0.1:8123/callback"
 WEIGHT = {

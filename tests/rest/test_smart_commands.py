@@ -13,7 +13,9 @@ from fhir_server.commands.token import COMMAND_CLIENT, WantedToken, issue_token
 from fhir_server.commands.token import rotate as rotate_signing_keys
 from fhir_server.smart.ground import digest
 from tests.rest.server import Server, running_server
-from tests.rest.smart import DOCTOR, MARIE, REDIRECT, App, Backend, Smart, new_key
+from tests.rest.smart import Smart
+from tests.rest.smart_apps import REDIRECT, App, Backend, new_key
+from tests.rest.smart_people import DOCTOR, MARIE
 from tests.rest.test_server import run
 
 

@@ -8,7 +8,9 @@ import pytest
 from joserfc import jwt
 from joserfc.jwk import KeySet
 
-from tests.rest.smart import ASSERTION, BASE, DOCTOR, ISSUER, MARIE, OPERATOR, REDIRECT, App, Smart, query_of
+from tests.rest.smart import Smart
+from tests.rest.smart_apps import ASSERTION, BASE, ISSUER, REDIRECT, App, query_of
+from tests.rest.smart_people import DOCTOR, MARIE, OPERATOR
 
 
 def test_a_standalone_launch_gives_tokens_for_the_patient_chosen(smart: Smart) -> None:

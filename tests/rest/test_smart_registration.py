@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 
-from tests.rest.smart import MARIE, REDIRECT, App, Backend, Smart, new_key, query_of
+from tests.rest.smart import Smart
+from tests.rest.smart_apps import REDIRECT, App, Backend, new_key, query_of
+from tests.rest.smart_people import MARIE
 
 GOOD: dict[str, Any] = {"client_name": "My App", "redirect_uris": [REDIRECT], "token_endpoint_auth_method": "none"}
 

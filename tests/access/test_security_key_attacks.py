@@ -1,0 +1,126 @@
+"""Attacks on security keys: other sites, replayed and crossed ceremonies, clones, nonsense."""
+
+import pytest
+
+from tests.rest.authenticator import Authenticator
+from tests.rest.signing_in import Browser, Site
+
+
+@pytest.mark.parametrize("path", ["/auth/login/webauthn", "/auth/login/webauthn/options"])
+def test_a_script_that_is_not_ours_gets_no_challenge_and_gives_no_answer(site: Site, path: str) -> None:
+    site.add_totp(site.add_patient("dominique"))
+    browser = site.browser()
+    browser.sign_in("dominique")
+    browser.follow()
+    assert browser.send(path, {}, X_CSRF_Token="wrong").status_code == 403
+    assert browser.send(path, {}, Origin="https://evil.example").status_code == 403
+    assert site.browser().send(path, {}).status_code == 403
+    assert browser.send("/auth/login/webauthn", [1]).status_code == 403
+
+
+def prepared(site: Site) -> tuple[Browser, Authenticator]:
+    """Return a browser that has given the password, and the security key of its account."""
+    site.add_patient("dominique")
+    owner = site.browser()
+    owner.sign_in("dominique")
+    key = Authenticator()
+    owner.get("/auth/login/enrol")
+    options = owner.send("/auth/login/enrol/webauthn/options", {}).get_json()
+    assert owner.send("/auth/login/enrol/webauthn", key.create(options)).status_code == 200
+    browser = site.browser()
+    browser.sign_in("dominique")
+    browser.follow()
+    return browser, key
+
+
+def ask(browser: Browser) -> dict[str, object]:
+    """Return options with a new challenge."""
+    return dict(browser.send("/auth/login/webauthn/options", {}).get_json())
+
+
+def test_a_key_used_on_another_site_opens_nothing(site: Site) -> None:
+    browser, key = prepared(site)
+    for origin, rp_id in (
+        ("https://evil.example", "localhost"),
+        ("http://localhost:8000", "evil.example"),
+        ("http://localhost:8001", "localhost"),
+        ("https://localhost:8000", "localhost"),
+    ):
+        key.origin, key.rp_id = origin, rp_id
+        assert browser.send("/auth/login/webauthn", key.get(ask(browser))).status_code == 403
+    assert not browser.is_signed_in
+
+
+def test_a_challenge_is_answered_once_by_its_own_session(site: Site) -> None:
+    browser, key = prepared(site)
+    answer = key.get(ask(browser))
+    key.count -= 1
+    other = site.browser()
+    other.sign_in("dominique")
+    other.follow()
+    ask(other)
+    assert other.send("/auth/login/webauthn", answer).status_code == 403
+    assert browser.send("/auth/login/webauthn", key.get({"challenge": "b3RoZXI"})).status_code == 403
+    # A wrong answer has used the challenge up.
+    assert browser.send("/auth/login/webauthn", answer).status_code == 403
+    assert browser.send("/auth/login/webauthn", key.get(ask(browser))).status_code == 200
+
+
+def test_a_registration_does_not_answer_for_a_sign_in_nor_the_other_way(site: Site) -> None:
+    browser, key = prepared(site)
+    assert browser.send("/auth/login/webauthn", key.create(ask(browser))).status_code == 403
+    other = site.browser()
+    site.add_patient("paul", "p2")
+    other.sign_in("paul")
+    other.get("/auth/login/enrol")
+    options = other.send("/auth/login/enrol/webauthn/options", {}).get_json()
+    assert other.send("/auth/login/enrol/webauthn", Authenticator().get(options)).status_code == 403
+    assert other.send("/auth/login/enrol/webauthn", Authenticator().create(options)).status_code == 403
+
+
+def test_a_cloned_key_is_noticed_by_its_counter(site: Site) -> None:
+    browser, key = prepared(site)
+    key.count = 10
+    assert browser.send("/auth/login/webauthn", key.get(ask(browser))).status_code == 200
+    clone = Authenticator(id=key.id, key=key.key, count=3)
+    thief = site.browser()
+    thief.sign_in("dominique")
+    thief.follow()
+    assert thief.send("/auth/login/webauthn", clone.get(ask(thief))).status_code == 403
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {},
+        {"id": 1},
+        {"id": None, "response": "x"},
+        {"id": "x", "rawId": "x", "type": "public-key", "response": {}},
+        {"response": {"clientDataJSON": "e30"}},
+    ],
+)
+def test_nonsense_from_a_key_is_refused_like_a_wrong_answer(site: Site, answer: dict[str, object]) -> None:
+    browser, key = prepared(site)
+    ask(browser)
+    assert browser.send("/auth/login/webauthn", answer).status_code == 403
+    ask(browser)
+    known = {**key.get({"challenge": "x"}), **answer, "id": key.create({"challenge": ""})["id"]}
+    assert browser.send("/auth/login/webauthn", known).status_code == 403
+
+
+def test_another_key_than_the_accounts_opens_nothing(site: Site) -> None:
+    browser, key = prepared(site)
+    assert browser.send("/auth/login/webauthn", Authenticator().get(ask(browser))).status_code == 403
+    forged = Authenticator(id=key.id)
+    assert browser.send("/auth/login/webauthn", forged.get(ask(browser))).status_code == 403
+
+
+def test_a_key_is_registered_by_our_own_page_alone(site: Site) -> None:
+    site.add_patient("dominique")
+    browser = site.browser()
+    browser.sign_in("dominique")
+    browser.get("/auth/login/enrol")
+    options = browser.send("/auth/login/enrol/webauthn/options", {}).get_json()
+    answer = Authenticator().create(options)
+    assert browser.send("/auth/login/enrol/webauthn", answer, X_CSRF_Token="wrong").status_code == 403
+    assert browser.send("/auth/login/enrol/webauthn", "text").status_code == 403
