@@ -3,12 +3,10 @@
 Spec: https://www.rfc-editor.org/rfc/rfc6265 (with the draft's ``__Host-`` prefix and SameSite)
 """
 
-import ipaddress
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hmac import compare_digest
-from typing import Any
 from urllib.parse import urlsplit
 
 from flask import Request, Response
@@ -16,12 +14,12 @@ from werkzeug.datastructures import Headers
 
 from fhir_server.accounts.accounts import Accounts, to_origin
 from fhir_server.settings import Settings
+from fhir_server.smart.addresses import client_address, to_subscriber
 
 HOME = "/auth/account"
 AUTHORIZE = "/auth/authorize"
 _TOKEN = re.compile(r"[A-Za-z0-9_\-]{20,64}\Z")
 _PATH = re.compile(r"/auth/[A-Za-z0-9/_\-.~%?&=+:;,@!$'()*]*\Z")
-_FORWARDED_FOR = re.compile(r'for\s*=\s*"?\[?([0-9A-Fa-f.:]+)\]?', re.IGNORECASE)
 _LONGEST_NEXT = 2_000
 _BROWSERS = ("Edg", "OPR", "Firefox", "Chrome", "Safari")
 _NAMES = {"Edg": "Edge", "OPR": "Opera"}
@@ -60,7 +58,10 @@ class Cookies:
 
 @dataclass(frozen=True, slots=True)
 class Browser:
-    """What one request says of the browser that sends it. ``visit`` is new when the browser brought none."""
+    """What one request says of the browser that sends it. ``visit`` is new when the browser brought none.
+
+    ``address`` is the network address, ``subscriber`` what attempts from there are counted by.
+    """
 
     cookies: Cookies
     session: str
@@ -69,6 +70,7 @@ class Browser:
     language: str
     chosen_language: bool
     address: str
+    subscriber: str
     agent: str
     csrf: str
 
@@ -88,6 +90,7 @@ def read_browser(request: Request, settings: Settings, accounts: Accounts, new_v
     session, visit = (_token(request.cookies.get(name)) for name in (cookies.session, cookies.visit))
     known = visit or new_visit
     chosen = request.args.get("lang", "")
+    address = client_address(request.environ, settings.trusted_proxies)
     return Browser(
         cookies=cookies,
         session=session,
@@ -95,7 +98,8 @@ def read_browser(request: Request, settings: Settings, accounts: Accounts, new_v
         new_visit=not visit,
         language=_language(chosen, request, cookies, settings),
         chosen_language=chosen in ("en", "fr"),
-        address=to_address(request.environ, settings.trusted_proxies),
+        address=address,
+        subscriber=to_subscriber(address),
         agent=describe_agent(request.headers.get("User-Agent", "")),
         csrf=accounts.sealer.digest("form", f"{known}|{session}")[:43],
     )
@@ -120,36 +124,11 @@ def own_path(text: str) -> str:
     return text
 
 
-def to_address(environ: Mapping[str, Any], proxies: tuple[str, ...]) -> str:
-    """Return the network address to count attempts by: of IPv6 the /64 that one subscriber has.
-
-    A forwarded address is believed from a configured proxy alone.
-    """
-    address = environ.get("REMOTE_ADDR", "")
-    if _is_within(address, proxies):
-        forwarded = _FORWARDED_FOR.findall(environ.get("HTTP_FORWARDED", "").rpartition(",")[2])
-        listed = environ.get("HTTP_X_FORWARDED_FOR", "").rpartition(",")[2].strip()
-        address = (forwarded or [listed or address])[0]
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return "unknown"
-    return str(ipaddress.ip_network(f"{parsed}/64", strict=False)) if parsed.version == 6 else str(parsed)
-
-
 def describe_agent(header: str) -> str:
     """Return browser and system by name alone: enough to know one's own devices, too little to follow anybody."""
     browser = next((_NAMES.get(each, each) for each in _BROWSERS if f"{each}/" in header), "")
     system = next((each for each in _SYSTEMS if each in header), "")
     return ", ".join(part for part in (browser, system) if part)
-
-
-def _is_within(address: str, networks: tuple[str, ...]) -> bool:
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return False
-    return any(parsed in ipaddress.ip_network(network) for network in networks)
 
 
 def _token(value: str | None) -> str:

@@ -91,7 +91,7 @@ class SignInPages:
         if form is None or not self.desk.is_ours(browser, form["csrf"]):
             return self._login_page(browser, status=403, problem=say(browser, "expired"))
         accounts = self.desk.accounts
-        attempt = accounts.sign_in.with_password(form["login"], form["password"], browser.address, browser.agent)
+        attempt = accounts.sign_in.with_password(form["login"], form["password"], browser.subscriber, browser.agent)
         if not attempt.token:
             return self._refused(browser, attempt)
         self._end_former(browser)

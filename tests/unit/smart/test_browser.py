@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fhir_server.smart.login.browser import HOME, describe_agent, is_own_origin, own_path, to_address
+from fhir_server.smart.addresses import client_address, to_subscriber
+from fhir_server.smart.login.browser import HOME, describe_agent, is_own_origin, own_path
 
 BASE = "https://health.example.org/fhir"
 
@@ -71,7 +72,7 @@ def test_whatever_follows_the_way_stays_here(path: str) -> None:
 def test_attempts_are_counted_by_the_subscriber_behind_the_proxies(
     environ: dict[str, str], proxies: tuple[str, ...], address: str
 ) -> None:
-    assert to_address(environ, proxies) == address
+    assert to_subscriber(client_address(environ, proxies)) == address
 
 
 @pytest.mark.parametrize(
