@@ -9,6 +9,7 @@ from werkzeug.exceptions import HTTPException
 from fhir_server.rest import metrics
 from fhir_server.rest.headers import request_id
 from fhir_server.rest.logs import Log
+from fhir_server.storage.store import StoreUnavailable
 
 _TYPE = "application/problem+json"
 
@@ -22,6 +23,11 @@ def install_problem_details(app: Flask, log: Log) -> None:
         body = json.dumps({"type": "about:blank", "title": error.name, "status": status})
         headers = {name: value for name, value in error.get_headers() if name in ("Allow", "Retry-After")}
         return Response(body, status, headers, content_type=_TYPE)
+
+    @app.errorhandler(StoreUnavailable)
+    def unavailable(error: StoreUnavailable) -> Response:
+        body = json.dumps({"type": "about:blank", "title": "Service Unavailable", "status": 503})
+        return Response(body, 503, {"Retry-After": "2"}, content_type=_TYPE)
 
     @app.errorhandler(Exception)
     def broken(error: Exception) -> Response:
