@@ -21,6 +21,9 @@ from fhir_server.access.caller import LOCAL_CALLER, Caller
 from fhir_server.access.policy import Policy
 from fhir_server.accounts.accounts import Accounts, build_accounts
 from fhir_server.audit.frames import Occasion
+from fhir_server.audit.repeats import Repeats
+from fhir_server.audit.security_events import Actor, SecurityEvent
+from fhir_server.audit.security_log import SecurityLog
 from fhir_server.audit.trail import Origin as TrailOrigin
 from fhir_server.audit.trail import Trail
 from fhir_server.context import RequestContext, current_time, random_bytes
@@ -136,7 +139,12 @@ class Composition:
         """Return the parts of the authorization server; nothing is connected by that."""
         if self._smart is None:
             self._smart = build_parts(
-                self.settings, lambda: self.store().records, self._people, self._clock, random_bytes
+                self.settings,
+                lambda: self.store().records,
+                self._people,
+                self.security_log(),
+                self._clock,
+                random_bytes,
             )
         return self._smart
 
@@ -152,11 +160,22 @@ class Composition:
                 store.records,
                 key,
                 lambda account: end_account(ground, account),
+                self.security_log(),
                 self._clock,
                 random_bytes,
                 self._hasher,
             )
         return self._accounts
+
+    def security_log(self) -> SecurityLog:
+        """Return where accounts and the authorization server tell what has happened; nothing is connected by that."""
+        return SecurityLog(
+            lambda events: self.store().append(events),
+            Repeats(lambda: self.store().records, self._clock),
+            self.settings.base_url,
+            current_time,
+            enabled=self.settings.audit != "off",
+        )
 
     def close(self) -> None:
         """Release the connections."""
@@ -231,7 +250,13 @@ def build_login(composition: Composition) -> Blueprint:
     def apps_of(account: str) -> list[App]:
         consents = smart.consents.of_account(account)
         named = [(consent, smart.clients.find(consent.client)) for consent in consents]
-        return [App(consent.id, client.name, consent.created) for consent, client in named if client is not None]
+        return [
+            App(consent.id, client.id, client.name, consent.created) for consent, client in named if client is not None
+        ]
+
+    def end_app(consent: str, client: str, by: Actor) -> None:
+        end_grant(smart.ground, consent)
+        smart.log.tell(SecurityEvent("token-revoked", by, about=Actor("client", client)))
 
     def report(provider: str, reason: str) -> None:
         composition.log.event("warning", "sign-in", provider=provider, reason=reason)
@@ -240,7 +265,7 @@ def build_login(composition: Composition) -> Blueprint:
         composition.settings,
         composition.accounts,
         lambda language: composition.open_local_context("sign-in", language),
-        Apps(apps_of, lambda consent: end_grant(smart.ground, consent)),
+        Apps(apps_of, end_app),
         report,
     )
 

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+from fhir_server.audit.security_events import Actor
 from fhir_server.errors import Text, Value
 
 Kind = Literal["patient", "professional", "operator"]
@@ -89,6 +90,11 @@ class Account:
     def situation(self, id: str) -> Situation | None:
         """Return the situation of that id, if the account still has it."""
         return next((each for each in self.situations if each.id == id), None)
+
+
+def to_actor(account: Account, address: str = "") -> Actor:
+    """Return the account as the audit names it: never its login name, person or aliases."""
+    return Actor("account", account.id, role=account.kind, address=address)
 
 
 def normalise_login(login: str) -> str:

@@ -20,6 +20,7 @@ from fhir_server.accounts.security_keys import SecurityKeys
 from fhir_server.accounts.sessions import Session, Sessions
 from fhir_server.accounts.sign_in import SignIn, Throttles
 from fhir_server.accounts.throttle import Throttle
+from fhir_server.audit.security_log import SecurityLog
 from fhir_server.context import RequestContext
 from fhir_server.settings import Settings
 from fhir_server.storage.records import Records
@@ -92,6 +93,7 @@ def build_accounts(
     records: Records,
     key: bytes,
     end_tokens: EndTokens,
+    log: SecurityLog,
     clock: Callable[[], datetime],
     random: Callable[[int], bytes],
     hasher: PasswordHasher | None = None,
@@ -100,7 +102,7 @@ def build_accounts(
     sealer = Sealer(key, random)
     idle, lifetime = (timedelta(seconds=each) for each in (settings.session_idle_timeout, settings.session_lifetime))
     sessions = Sessions(records, random, idle, lifetime)
-    directory = AccountDirectory(records, sessions, sealer, random, end_tokens)
+    directory = AccountDirectory(records, sessions, sealer, random, end_tokens, log)
     passwords = Passwords(random, hasher)
     codes = OneTimeCodes(directory, sessions, sealer, random, settings.brand_name)
     origin, host = to_origin(settings.base_url)
@@ -119,6 +121,7 @@ def build_accounts(
         throttles,
         settings.second_factor,
         settings.professional_passwords,
+        log,
         clock=clock,
     )
     recognition = Recognition(directory, store)

@@ -12,10 +12,11 @@ from hmac import compare_digest
 
 import pyotp
 
-from fhir_server.accounts.account import Account
+from fhir_server.accounts.account import Account, to_actor
 from fhir_server.accounts.directory import AccountDirectory
 from fhir_server.accounts.sealing import Sealer
 from fhir_server.accounts.sessions import Session, Sessions
+from fhir_server.audit.security_events import THE_SERVER, Actor
 from fhir_server.errors import Conflict, Text
 
 HAS_CODES = Text(
@@ -59,14 +60,16 @@ class OneTimeCodes:
             self.sessions.keep_enrolment(session, self.sealer.seal(secret.encode(), session.id))
         return self._described(account, secret)
 
-    def provision(self, account: Account) -> Enrolment:
+    def provision(self, account: Account, by: Actor = THE_SERVER) -> Enrolment:
         """Give an account a one-time password, to be handed over in person. Raises ``Conflict`` if it has one."""
         secret = b32encode(self.random(_SECRET_BYTES)).decode()
-        if not self.directory.enrol_totp(account.id, self.sealer.seal(secret.encode(), account.id), 0, ()):
+        if not self.directory.enrol_totp(account.id, self.sealer.seal(secret.encode(), account.id), 0, (), by):
             raise Conflict(HAS_CODES)
         return self._described(account, secret)
 
-    def enrol(self, session: Session, account: Account, code: str, now: datetime) -> tuple[str, ...] | None:
+    def enrol(
+        self, session: Session, account: Account, code: str, now: datetime, address: str = ""
+    ) -> tuple[str, ...] | None:
         """Keep the session's secret if ``code`` proves it, and return new recovery codes.
 
         None when it does not, when the session has none, or when the account has one already.
@@ -80,7 +83,8 @@ class OneTimeCodes:
         codes = self._new_recovery_codes()
         digests = [self._recovery_digest(account.id, each) for each in codes]
         sealed = self.sealer.seal(secret, account.id)
-        return codes if self.directory.enrol_totp(account.id, sealed, step, digests) else None
+        by = to_actor(account, address)
+        return codes if self.directory.enrol_totp(account.id, sealed, step, digests, by) else None
 
     def check(self, account: Account, code: str, now: datetime) -> bool:
         """Return whether the code is right and has not been used; a right one is used up by this."""
@@ -89,10 +93,11 @@ class OneTimeCodes:
             return account.totp is not None and self._check_totp(account, account.totp, typed, now)
         return self.directory.use_recovery_code(account.id, self._recovery_digest(account.id, typed))
 
-    def renew_recovery_codes(self, account: Account) -> tuple[str, ...]:
+    def renew_recovery_codes(self, account: Account, address: str = "") -> tuple[str, ...]:
         """Return new recovery codes; the former ones are worth nothing from now on."""
         codes = self._new_recovery_codes()
-        self.directory.set_recovery_codes(account.id, [self._recovery_digest(account.id, each) for each in codes])
+        digests = [self._recovery_digest(account.id, each) for each in codes]
+        self.directory.set_recovery_codes(account.id, digests, to_actor(account, address))
         return codes
 
     def _described(self, account: Account, secret: str) -> Enrolment:

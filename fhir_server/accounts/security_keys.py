@@ -15,7 +15,7 @@ from webauthn.helpers import base64url_to_bytes, bytes_to_base64url
 from webauthn.helpers.exceptions import WebAuthnException
 from webauthn.helpers.structs import PublicKeyCredentialDescriptor, UserVerificationRequirement
 
-from fhir_server.accounts.account import Account, SecurityKey
+from fhir_server.accounts.account import Account, SecurityKey, to_actor
 from fhir_server.accounts.directory import AccountDirectory
 from fhir_server.accounts.sessions import Session, Sessions
 
@@ -48,7 +48,15 @@ class SecurityKeys:
         )
         return _to_json(options)
 
-    def register(self, session: Session, account: Account, answer: Mapping[str, Any], name: str, now: datetime) -> bool:
+    def register(
+        self,
+        session: Session,
+        account: Account,
+        answer: Mapping[str, Any],
+        name: str,
+        now: datetime,
+        address: str = "",
+    ) -> bool:
         """Keep the credential that a browser has made; False when it does not answer this session's challenge."""
         challenge = self._taken(session, "registration")
         if challenge is None:
@@ -64,7 +72,7 @@ class SecurityKeys:
             return False
         id, label = bytes_to_base64url(made.credential_id), name.strip()[:_LONGEST_NAME]
         key = SecurityKey(id, made.credential_public_key, made.sign_count, label, now)
-        return self.directory.add_security_key(account.id, key)
+        return self.directory.add_security_key(account.id, key, to_actor(account, address))
 
     def begin_authentication(self, session: Session, account: Account) -> dict[str, Any]:
         """Return the options that the browser needs to ask one of the account's authenticators."""

@@ -48,13 +48,14 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class Proofs:
-    """What a person has shown so far on the way in."""
+    """What a person has shown so far on the way in; where they have come from is told to the audit, not kept."""
 
     auth_time: datetime
     amr: tuple[str, ...]
     acr: str = ""
     situation: str = ""
     agent: str = ""
+    address: str = ""
 
 
 @dataclass(frozen=True, slots=True)

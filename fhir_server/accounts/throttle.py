@@ -34,7 +34,7 @@ class Throttle:
 
     def admit(self, subject: str, now: datetime) -> int:
         """Count an attempt and return 0, or return the whole seconds to wait before the next without counting it."""
-        key = self.sealer.digest(f"throttle {self.purpose}", subject)
+        key = self.key(subject)
         while True:
             if self.records.change(COLLECTION, {"_id": key, "until": {"$lte": now}}, self._count(now)) is not None:
                 return 0
@@ -46,15 +46,18 @@ class Throttle:
             if wait:
                 return wait
 
+    def key(self, subject: str) -> str:
+        """Return what is kept of a subject: nobody reads it from that."""
+        return self.sealer.digest(f"throttle {self.purpose}", subject)
+
     def forgive(self, subject: str) -> None:
         """Forget the failures: the attempt was a success."""
-        self.records.delete(COLLECTION, {"_id": self.sealer.digest(f"throttle {self.purpose}", subject)})
+        self.records.delete(COLLECTION, {"_id": self.key(subject)})
 
     def take_back(self, subject: str) -> None:
         """Forget this one attempt: it was a success, which says nothing of the others that are counted with it."""
         fewer = {"$max": [0, {"$subtract": ["$failures", 1]}]}
-        key = self.sealer.digest(f"throttle {self.purpose}", subject)
-        self.records.change(COLLECTION, {"_id": key}, [{"$set": {"failures": fewer}}])
+        self.records.change(COLLECTION, {"_id": self.key(subject)}, [{"$set": {"failures": fewer}}])
 
     def _count(self, now: datetime) -> list[Mapping[str, Any]]:
         longest = int(LONGEST_WAIT.total_seconds() * 1000)

@@ -18,6 +18,7 @@ from fhir_server.accounts.professions import PROFESSIONS
 from fhir_server.accounts.reading import find_resource, identifiers, to_name
 from fhir_server.accounts.registering import register_situation
 from fhir_server.app import Composition
+from fhir_server.audit.security_events import COMMAND_LINE
 from fhir_server.commands.database import shared_composition
 from fhir_server.commands.table import print_table
 from fhir_server.commands.terminal import CommandFailed, in_terminal_language, say, terminal_language
@@ -77,7 +78,7 @@ def add(settings: Settings, wanted: NewAccount) -> None:
         password = read_password()
         check_password(password, login)
         hashed = accounts.passwords.hash(password)
-        accounts.directory.add(replace(account, password=hashed))
+        accounts.directory.add(replace(account, password=hashed), COMMAND_LINE)
         _settle(composition, account)
         say(Text(f"Account {account.id} is there.", f"Le compte {account.id} est créé."))
         if wanted.totp:
@@ -95,7 +96,7 @@ def lock(settings: Settings, name: str) -> None:
     """Lock an account; its sessions and tokens end."""
     with _opened(settings) as composition:
         directory = composition.accounts().directory
-        directory.lock(_found(composition.accounts(), name).id)
+        directory.lock(_found(composition.accounts(), name).id, COMMAND_LINE)
     say(Text("Locked; all sessions and tokens have ended.", "Verrouillé ; sessions et jetons sont terminés."))
 
 
@@ -103,7 +104,7 @@ def unlock(settings: Settings, name: str) -> None:
     """Open a locked account again."""
     with _opened(settings) as composition:
         directory = composition.accounts().directory
-        directory.unlock(_found(composition.accounts(), name).id)
+        directory.unlock(_found(composition.accounts(), name).id, COMMAND_LINE)
     say(Text("Unlocked.", "Déverrouillé."))
 
 
@@ -111,7 +112,7 @@ def remove(settings: Settings, name: str) -> None:
     """Remove an account for good."""
     with _opened(settings) as composition:
         directory = composition.accounts().directory
-        directory.remove(_found(composition.accounts(), name).id)
+        directory.remove(_found(composition.accounts(), name).id, COMMAND_LINE)
     say(Text("Removed; all sessions and tokens have ended.", "Supprimé ; sessions et jetons sont terminés."))
 
 
@@ -125,9 +126,10 @@ def reset(settings: Settings, name: str, *, password: bool, second_factor: bool,
         if password:
             given = read_password()
             check_password(given, account.login or "")
-            accounts.directory.set_password(account.id, accounts.passwords.hash(given), accounts.clock())
+            hashed = accounts.passwords.hash(given)
+            accounts.directory.set_password(account.id, hashed, accounts.clock(), COMMAND_LINE)
         if second_factor:
-            accounts.directory.remove_second_factors(account.id)
+            accounts.directory.remove_second_factors(account.id, COMMAND_LINE)
         say(Text("Reset; all sessions and tokens have ended.", "Réinitialisé ; sessions et jetons sont terminés."))
         if totp:
             _print_enrolment(accounts, account)
@@ -233,7 +235,7 @@ def _print_enrolment(accounts: Accounts, account: Account) -> None:
             "À ajouter dans une application d’authentification ; ne sera plus affiché :",
         )
     )
-    click.echo(accounts.codes.provision(account).uri)
+    click.echo(accounts.codes.provision(account, COMMAND_LINE).uri)
 
 
 def _row(account: Account) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from rich.console import Console
 from fhir_server.access.scope_tree import is_enforceable
 from fhir_server.access.scopes import parse_scope, parse_scopes
 from fhir_server.app import Composition
+from fhir_server.audit.security_events import COMMAND_LINE, SecurityCode, SecurityEvent
 from fhir_server.commands.database import shared_composition
 from fhir_server.commands.table import print_table
 from fhir_server.commands.terminal import CommandFailed, say
@@ -26,6 +27,7 @@ from fhir_server.smart.ground import digest
 from fhir_server.smart.key_sets import KeysRefused, parse_key_set
 from fhir_server.smart.redirects import problem_with
 from fhir_server.smart.scope_words import LAUNCH
+from fhir_server.smart.telling import to_client_actor
 
 DEFAULT_SCOPES = {
     "public": " ".join((*LAUNCH, "patient/*.cruds", "user/*.cruds")),
@@ -86,6 +88,7 @@ def add(settings: Settings, wanted: NewClient) -> None:
         secret = ground.secret() if client.auth_method == "client_secret_basic" else ""
         if not composition.smart().clients.add(replace(client, secret=digest(secret) if secret else "")):
             raise CommandFailed(_TAKEN)
+        _tell(composition, "client-added", client)
     _print_proof(client.id, secret)
 
 
@@ -142,14 +145,17 @@ def rotate(settings: Settings, client_id: str, jwks: Path | None, jwks_url: str)
         proof = {"jwks": None, "jwks_uri": "", **keys} if keys else {}
         method = "private_key_jwt" if keys else "client_secret_basic"
         clients.change(client_id, auth_method=method, secret=digest(secret) if secret else "", **proof)
+        _tell(composition, "client-rotated", found)
     _print_proof(client_id, secret)
 
 
 def remove(settings: Settings, client_id: str) -> None:
     """End a client and all its tokens; raises ``CommandFailed``."""
     with shared_composition(settings) as composition:
-        if not end_client(composition.smart().ground, client_id):
+        found = composition.smart().clients.find(client_id)
+        if found is None or not end_client(composition.smart().ground, client_id):
             raise CommandFailed(_UNKNOWN)
+        _tell(composition, "client-removed", found)
     say(Text("Removed; all its tokens have ended.", "Supprimé ; tous ses jetons sont terminés."))
 
 
@@ -157,6 +163,10 @@ def _row(client: Client) -> tuple[str, ...]:
     name = f"{client.name} *" if client.registered_itself else client.name
     made = client.created.strftime("%Y-%m-%d")
     return client.id, name, client.kind, client.auth_method, ", ".join(client.roles), client.scope, made
+
+
+def _tell(composition: Composition, code: SecurityCode, client: Client) -> None:
+    composition.security_log().tell(SecurityEvent(code, COMMAND_LINE, about=to_client_actor(client)))
 
 
 def _print_proof(client_id: str, secret: str) -> None:

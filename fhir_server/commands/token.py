@@ -17,6 +17,7 @@ from fhir_server.smart.clients import Client
 from fhir_server.smart.consents import Consent
 from fhir_server.smart.keys import UnusableKeys
 from fhir_server.smart.people import Account
+from fhir_server.smart.telling import tell_issued
 
 COMMAND_CLIENT = "fhir-server-token"
 _EITHER = Text(
@@ -60,6 +61,7 @@ def issue_token(composition: Composition, wanted: WantedToken) -> str:
         parts.consents.insert(authority.consent)
     access = parts.ground.secret()
     parts.tokens.issue(authority, access, scope, None, "")
+    tell_issued(parts.log, authority, scope, "command line", "")
     return access
 
 

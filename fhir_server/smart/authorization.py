@@ -20,7 +20,10 @@ from authlib.oidc.core.errors import ConsentRequiredError, LoginRequiredError
 from flask import Response
 from werkzeug.datastructures import MultiDict
 
+from fhir_server.audit.codes import MINOR_FAILURE
+from fhir_server.audit.security_events import SecurityEvent
 from fhir_server.errors import Text
+from fhir_server.smart.addresses import client_address
 from fhir_server.smart.edge import Edge, Environ
 from fhir_server.smart.pages import Pages
 from fhir_server.smart.pending import Pending, PendingRequests
@@ -28,6 +31,7 @@ from fhir_server.smart.people import Session
 from fhir_server.smart.questions import Questions
 from fhir_server.smart.requests import SmartRequest
 from fhir_server.smart.server import SmartServer
+from fhir_server.smart.telling import to_account_actor, to_client_actor
 from fhir_server.smart.texts import FORGED, GONE
 
 PATH = "/auth/authorize"
@@ -141,6 +145,10 @@ class Authorization:
                 return self._ask(environ, word, pending, session, decision)
         if not self.pending.use_up(pending):
             return self._gone(environ, GONE)
+        if decision is None:
+            by, client = to_account_actor(session.account, request.address), to_client_actor(question.client)
+            refused = SecurityEvent("authorization", by, about=client, outcome=MINOR_FAILURE, problem="access_denied")
+            self.server.parts.log.tell(refused)
         response: Response = self.server.create_authorization_response(request, grant_user=decision, grant=grant)
         return self._signed(request, response)
 
@@ -159,7 +167,8 @@ class Authorization:
         return age is None or session.auth_time + timedelta(seconds=int(age)) >= pending.created
 
     def _request(self, environ: Environ, method: str, parameters: MultiDict[str, str]) -> SmartRequest:
-        return SmartRequest(method, PATH, self.edge.base_url(environ), {}, parameters)
+        address = client_address(environ, self.server.parts.settings.trusted_proxies)
+        return SmartRequest(method, PATH, self.edge.base_url(environ), {}, parameters, address)
 
     def _kept(self, environ: Environ, pending: Pending) -> SmartRequest:
         return self._request(environ, "GET", MultiDict(pending.parameters))

@@ -11,6 +11,7 @@ from authlib.oauth2.rfc6749 import InvalidRequestError, OAuth2Error
 from flask import Blueprint, Response, request
 from werkzeug.datastructures import MultiDict
 
+from fhir_server.smart.addresses import client_address
 from fhir_server.smart.authorization import Authorization
 from fhir_server.smart.discovery import (
     build_brands,
@@ -33,7 +34,7 @@ from fhir_server.smart.questions import Questions
 from fhir_server.smart.registration import Configuration, Registration, read_metadata
 from fhir_server.smart.requests import MetadataRequest, SmartRequest
 from fhir_server.smart.revocation import Revocation
-from fhir_server.smart.server import SmartServer
+from fhir_server.smart.server import TOKEN_PATH, SmartServer
 from fhir_server.storage.store import StoreUnavailable
 
 _MOST_BYTES = 65_536
@@ -81,7 +82,7 @@ def smart_blueprint(parts: Parts, edge: Edge) -> Blueprint:
 
     @blueprint.errorhandler(OAuth2Error)
     def refused(error: OAuth2Error) -> Response:
-        return server.handle_error_response(None, error)  # type: ignore[no-any-return]
+        return server.handle_error_response(None, error)
 
     @blueprint.errorhandler(StoreUnavailable)
     def unavailable(error: StoreUnavailable) -> Response:
@@ -135,19 +136,25 @@ def _add_authorization(blueprint: Blueprint, server: SmartServer, edge: Edge) ->
 
 
 def _add_tokens(blueprint: Blueprint, server: SmartServer, edge: Edge) -> None:
-    @blueprint.post("/auth/token")
+    def form_request() -> SmartRequest:
+        if request.mimetype != _FORM:
+            raise InvalidRequestError(f"The body must be {_FORM}.")
+        base_url, address = edge.base_url(request.environ), _address(server.parts)
+        return SmartRequest("POST", request.path, base_url, dict(request.headers), MultiDict(request.form), address)
+
+    @blueprint.post(TOKEN_PATH)
     def token() -> Response:
-        read = _form_request(edge)
+        read = form_request()
         read.check_singles()
         return server.create_token_response(read)  # type: ignore[no-any-return]
 
     @blueprint.post("/auth/introspect")
     def introspect() -> Response:
-        return server.create_endpoint_response("introspection", _form_request(edge))  # type: ignore[no-any-return]
+        return server.create_endpoint_response("introspection", form_request())  # type: ignore[no-any-return]
 
     @blueprint.post("/auth/revoke")
     def revoke() -> Response:
-        return server.create_endpoint_response("revocation", _form_request(edge))  # type: ignore[no-any-return]
+        return server.create_endpoint_response("revocation", form_request())  # type: ignore[no-any-return]
 
     @blueprint.post("/auth/launch")
     def launch() -> Response:
@@ -158,9 +165,8 @@ def _add_tokens(blueprint: Blueprint, server: SmartServer, edge: Edge) -> None:
 def _add_registration(blueprint: Blueprint, server: SmartServer, edge: Edge) -> None:
     def read() -> MetadataRequest:
         data = read_metadata(_body()) if request.method in ("POST", "PUT") else {}
-        return MetadataRequest(
-            request.method, edge.base_url(request.environ), request.path, dict(request.headers), data
-        )
+        base_url, address = edge.base_url(request.environ), _address(server.parts)
+        return MetadataRequest(request.method, base_url, request.path, dict(request.headers), data, address)
 
     @blueprint.post("/auth/register")
     def register() -> Response:
@@ -171,11 +177,8 @@ def _add_registration(blueprint: Blueprint, server: SmartServer, edge: Edge) -> 
         return server.create_endpoint_response("client_configuration", read())  # type: ignore[no-any-return]
 
 
-def _form_request(edge: Edge) -> SmartRequest:
-    if request.mimetype != _FORM:
-        raise InvalidRequestError(f"The body must be {_FORM}.")
-    base_url = edge.base_url(request.environ)
-    return SmartRequest("POST", request.path, base_url, dict(request.headers), MultiDict(request.form))
+def _address(parts: Parts) -> str:
+    return client_address(request.environ, parts.settings.trusted_proxies)
 
 
 def _body() -> Any:

@@ -11,6 +11,7 @@ from authlib.oidc.core import AuthorizationCodeMixin
 from fhir_server.smart.consents import Consent, Consents
 from fhir_server.smart.endings import CODES, end_grant
 from fhir_server.smart.ground import Ground, digest
+from fhir_server.smart.reuse import Reused
 
 SECONDS = 60
 
@@ -75,7 +76,7 @@ class Codes:
     def use_up(self, code: str, client: str) -> Code | None:
         """Return a client's code, which is good no more; None for any other.
 
-        One that was used before ends what it gave: somebody has stolen it, before or now.
+        One that was used before ends what it gave and raises ``Reused``: somebody has stolen it, before or now.
         """
         key = digest(code)
         unused = {"_id": key, "client": client, "used": None, "expires": {"$gt": self.ground.now()}}
@@ -84,6 +85,8 @@ class Codes:
             replayed = self.ground.find_one(CODES, {"_id": key, "used": {"$ne": None}})
             if replayed is not None:
                 end_grant(self.ground, replayed["grant"])
+                owner = (replayed["grant"], replayed["client"], replayed["account"])
+                raise Reused("Invalid 'code' in request.", "code", *owner)
             return None
         consent = self.consents.find(found["grant"])
         if consent is None:

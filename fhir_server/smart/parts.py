@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
+from fhir_server.audit.security_log import SecurityLog
 from fhir_server.egress import Fetcher
 from fhir_server.settings import Settings
 from fhir_server.smart.clients import Clients
@@ -31,12 +32,14 @@ class Parts:
     launches: Launches
     keys: SigningKeys
     key_sets: KeySets
+    log: SecurityLog
 
 
 def build_parts(
     settings: Settings,
     open_records: Callable[[], RecordStore],
     people: People,
+    log: SecurityLog,
     clock: Callable[[], datetime],
     random_bytes: Callable[[int], bytes],
 ) -> Parts:
@@ -58,4 +61,5 @@ def build_parts(
         launches=Launches(ground),
         keys=SigningKeys(path or settings.data_directory / "signing-keys.json", made_here=path is None),
         key_sets=KeySets(Fetcher(loopback=settings.fetch_loopback)),
+        log=log,
     )

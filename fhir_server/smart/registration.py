@@ -18,6 +18,7 @@ from authlib.oauth2.rfc7591 import (
 from authlib.oauth2.rfc7592 import ClientConfigurationEndpoint
 
 from fhir_server.access.scopes import parse_scopes
+from fhir_server.audit.security_events import Actor, SecurityCode, SecurityEvent
 from fhir_server.egress import FetchRefused
 from fhir_server.smart.clients import Client
 from fhir_server.smart.endings import end_client
@@ -27,6 +28,7 @@ from fhir_server.smart.keys import ALGORITHMS
 from fhir_server.smart.redirects import problem_with
 from fhir_server.smart.requests import MetadataRequest
 from fhir_server.smart.server import SmartServer
+from fhir_server.smart.telling import to_client_actor
 
 DEFAULT_SCOPE = "openid fhirUser profile launch launch/patient offline_access online_access patient/*.rs"
 _METHODS = ("none", "client_secret_basic", "client_secret_post", "private_key_jwt")
@@ -77,6 +79,7 @@ class Registration(ClientRegistrationEndpoint):
             **to_values(metadata),
         )
         self.server.parts.clients.add(client)
+        _tell(self.server, "client-added", Actor("unknown", address=request.address), client)
         return client
 
     def generate_client_registration_info(self, client: Client, request: MetadataRequest) -> dict[str, str]:
@@ -148,11 +151,18 @@ class Configuration(ClientConfigurationEndpoint):
         """Replace the registration; what has been granted is cut to the new scopes when it is next renewed."""
         changed = self.server.parts.clients.change(client.id, **to_values(metadata))
         assert changed is not None
+        _tell(self.server, "client-changed", to_client_actor(changed, request.address), changed)
         return changed
 
     def delete_client(self, client: Client, request: MetadataRequest) -> None:
         """End the client and all that it has been given."""
         end_client(self.server.parts.ground, client.id)
+        _tell(self.server, "client-removed", to_client_actor(client, request.address), client)
+
+
+def _tell(server: SmartServer, code: SecurityCode, by: Actor, client: Client) -> None:
+    about = None if by.id == client.id else to_client_actor(client)
+    server.parts.log.tell(SecurityEvent(code, by, about=about, details=(("registered", "by itself"),)))
 
 
 class Management:

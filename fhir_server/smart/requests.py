@@ -29,16 +29,23 @@ class Payload(OAuth2Payload):
 
 
 class SmartRequest(OAuth2Request):
-    """A request with the address under which the caller reached the server.
+    """A request with the address under which the caller reached the server, and the ``address`` that it came from.
 
     ``base_url`` is that of FHIR, ``issuer`` the authorization server's name; ``parameters`` are those of the query for
     GET and of the form for POST, and of nowhere else.
     """
 
     def __init__(
-        self, method: str, path: str, base_url: str, headers: Mapping[str, str], parameters: MultiDict[str, str]
+        self,
+        method: str,
+        path: str,
+        base_url: str,
+        headers: Mapping[str, str],
+        parameters: MultiDict[str, str],
+        address: str = "",
     ) -> None:
         self.base_url = base_url
+        self.address = address
         self.issuer = issuer_of(base_url)
         # Authlib refuses http; here TLS ends at the proxy in front, and without one only loopback is served.
         super().__init__(method, f"https://{self.issuer.partition('://')[2]}{path}", headers=dict(headers))
@@ -73,8 +80,17 @@ class MetadataPayload(JsonPayload):
 class MetadataRequest(JsonRequest):
     """A registration request."""
 
-    def __init__(self, method: str, base_url: str, path: str, headers: Mapping[str, str], data: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        method: str,
+        base_url: str,
+        path: str,
+        headers: Mapping[str, str],
+        data: dict[str, Any],
+        address: str = "",
+    ) -> None:
         self.issuer = issuer_of(base_url)
+        self.address = address
         super().__init__(method, f"{self.issuer}{path}", headers=dict(headers))
         self.payload = MetadataPayload(data)
         self.client: Any = None

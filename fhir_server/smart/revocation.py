@@ -7,10 +7,12 @@ from typing import Any
 
 from authlib.oauth2.rfc7009 import RevocationEndpoint
 
+from fhir_server.audit.security_events import Actor, SecurityEvent
 from fhir_server.smart.clients import Client
 from fhir_server.smart.grants.issuing import CLIENT_METHODS
 from fhir_server.smart.requests import SmartRequest
 from fhir_server.smart.server import SmartServer
+from fhir_server.smart.telling import to_client_actor
 from fhir_server.smart.tokens import Token
 
 
@@ -28,5 +30,8 @@ class Revocation(RevocationEndpoint):
         return found if found is not None and found.check_client(client) else None
 
     def revoke_token(self, token: Token, request: Any) -> None:
-        """End the token at once."""
+        """End the token at once, and tell the audit."""
         self.server.parts.tokens.end(token)
+        by = to_client_actor(request.client, request.address)
+        about = Actor("account", token.account) if token.account is not None else None
+        self.server.parts.log.tell(SecurityEvent("token-revoked", by, about=about, details=(("use", token.use),)))

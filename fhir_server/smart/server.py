@@ -6,7 +6,8 @@ Spec: https://www.rfc-editor.org/rfc/rfc6749, https://hl7.org/fhir/smart-app-lau
 import json
 from typing import Any
 
-from authlib.oauth2.rfc6749 import AuthorizationServer
+from authlib.oauth2.rfc6749 import AuthorizationServer, OAuth2Error
+from authlib.oauth2.rfc6749.util import extract_basic_authorization
 from flask import Response
 
 from fhir_server.smart.authority import Authority
@@ -14,7 +15,9 @@ from fhir_server.smart.client_assertions import PrivateKeyJwt
 from fhir_server.smart.clients import Client
 from fhir_server.smart.parts import Parts
 from fhir_server.smart.requests import SmartRequest
+from fhir_server.smart.telling import tell_issued, tell_refused
 
+TOKEN_PATH = "/auth/token"
 _REFRESHABLE = frozenset({"offline_access", "online_access"})
 
 
@@ -29,6 +32,12 @@ class SmartServer(AuthorizationServer):  # type: ignore[misc,unused-ignore]
     def query_client(self, client_id: str) -> Client | None:
         """Return a client by its id."""
         return self.parts.clients.find(client_id)
+
+    def authenticate_client(self, request: Any, methods: list[str], endpoint: str = "token") -> Client:
+        """Return the client that has proved itself, and note it in the request; raises ``InvalidClientError``."""
+        request.client = super().authenticate_client(request, methods, endpoint)
+        proven: Client = request.client
+        return proven
 
     def build_token(self, authority: Authority, scope: str, refreshable: bool) -> dict[str, Any]:
         """Return a token response with new secrets, not yet kept; with the launch context if there is one."""
@@ -46,10 +55,21 @@ class SmartServer(AuthorizationServer):  # type: ignore[misc,unused-ignore]
         return token
 
     def save_token(self, token: dict[str, Any], request: SmartRequest) -> None:
-        """Keep the tokens of a response; raises ``InvalidGrantError`` when what they stand for has just ended."""
+        """Keep the tokens of a response and tell the audit.
+
+        Raises ``InvalidGrantError`` when what they stand for has just ended, ``StoreUnavailable`` without an audit.
+        """
         authority: Authority = request.authority
         lasting = authority.consent.scope if authority.consent is not None else ""
         self.parts.tokens.issue(authority, token["access_token"], token["scope"], token.get("refresh_token"), lasting)
+        tell_issued(self.parts.log, authority, token["scope"], request.form["grant_type"], request.address)
+
+    def handle_error_response(self, request: Any, error: OAuth2Error) -> Response:
+        """Return the answer to what is refused; of the token endpoint the audit is told."""
+        if isinstance(request, SmartRequest) and request.uri == f"{request.issuer}{TOKEN_PATH}":
+            tell_refused(self.parts.log, request, error, self._claimed(request))
+        response: Response = super().handle_error_response(request, error)
+        return response
 
     def create_oauth2_request(self, request: Any) -> SmartRequest:
         """Return the request as it is: the edge has read it."""
@@ -64,6 +84,11 @@ class SmartServer(AuthorizationServer):  # type: ignore[misc,unused-ignore]
         """Return Flask's response."""
         text = json.dumps(body) if isinstance(body, dict) else body
         return Response(text, status, headers)
+
+    def _claimed(self, request: SmartRequest) -> Client | None:
+        """Return the client that a request names, whether it has proved to be it or not."""
+        id, _ = extract_basic_authorization(request.headers)
+        return self.query_client(request.form.get("client_id") or id or "")
 
     def send_signal(self, name: str, *args: Any, **kwargs: Any) -> None:
         """Nothing listens."""

@@ -18,6 +18,7 @@ from fhir_server.smart.consents import Consents
 from fhir_server.smart.endings import TOKENS, delete_tokens, end_grant
 from fhir_server.smart.ground import Ground, aware, digest
 from fhir_server.smart.people import Account, People
+from fhir_server.smart.reuse import Reused
 
 Use = Literal["access", "refresh"]
 
@@ -25,6 +26,7 @@ ONLINE_HOURS = 12
 """A refresh token without ``offline_access`` lasts a working day, counted from the login."""
 BREAK_GLASS_SECONDS = 900
 """An emergency access lasts a quarter of an hour, whatever else is set, and must be claimed again then."""
+_USED_BEFORE = "The refresh token has been used before: everything that came of it is ended."
 _ENDED = "What the token stands for has ended."
 
 
@@ -115,11 +117,11 @@ class Tokens:
             raise InvalidGrantError(_ENDED)
 
     def consume(self, token: Token) -> None:
-        """Use a refresh token up; raises ``InvalidGrantError`` when it has been used before: then all is ended."""
+        """Use a refresh token up; raises ``Reused`` when it has been used before: then all is ended."""
         unused = {"_id": token.id, "use": "refresh", "used": None}
         if self.ground.records.change(TOKENS, unused, [{"$set": {"used": "$$NOW"}}]) is None:
             self.end(token)
-            raise InvalidGrantError("The refresh token has been used before: everything that came of it is ended.")
+            raise Reused(_USED_BEFORE, "refresh_token", token.grant or "", token.client, token.account)
 
     def end(self, token: Token) -> None:
         """End a token: a refresh token with its consent, an access token alone."""

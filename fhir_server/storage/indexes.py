@@ -107,6 +107,7 @@ INDEXES: tuple[Index, ...] = (
     Index("sessions", "account", (("account", 1),), "the sessions of an account: listed, and ended with it"),
     Index("sessions", "age", (("expires", 1),), "gone when they are too old", {"expireAfterSeconds": 0}),
     Index("throttles", "age", (("expires", 1),), "failures are forgotten in time", {"expireAfterSeconds": 0}),
+    Index("repeats", "age", (("expires", 1),), "repeats are counted for an hour", {"expireAfterSeconds": 0}),
     Index("sign_ins", "age", (("expires", 1),), "nobody has come back from the provider", {"expireAfterSeconds": 0}),
     Index("guards", "age", (("at", 1),), "unused for a day, a guard protects nobody", {"expireAfterSeconds": _DAY}),
 )

@@ -24,6 +24,7 @@ from fhir_server.settings import Settings
 from fhir_server.storage.embedded import EmbeddedMongod
 
 PASSWORD = "correct horse battery"
+HOME = "192.0.2.10"
 START = datetime(2126, 5, 4, 12, 0, tzinfo=UTC)
 """Far ahead: the database itself removes what is too old by its own clock."""
 
@@ -115,36 +116,39 @@ class Site:
         self.put({"resourceType": "Practitioner", "id": login, "name": [{"family": login.title()}]})
         return self.add(login, "professional", f"Practitioner/{login}", situations=situations)
 
-    def browser(self, **headers: str) -> "Browser":
-        """Return a browser that has been nowhere yet."""
-        return Browser(self, headers=headers)
+    def browser(self, address: str = HOME, **headers: str) -> "Browser":
+        """Return a browser that has been nowhere yet, at a network address."""
+        return Browser(self, headers, address)
 
 
 class Browser:
     """A browser: keeps cookies and sends forms with what their page has hidden in them."""
 
-    def __init__(self, site: Site, headers: dict[str, str]) -> None:
+    def __init__(self, site: Site, headers: dict[str, str], address: str) -> None:
         self._client = Client(site.application)
         self._base = site.composition.settings.base_url.removesuffix("/fhir")
         self._headers = headers
+        self._from = {"REMOTE_ADDR": address}
         self.page: TestResponse | None = None
 
     def get(self, path: str, **headers: str) -> TestResponse:
         """GET a page."""
-        self.page = self._client.get(path, base_url=self._base, headers=self._named(headers))
+        named = self._named(headers)
+        self.page = self._client.get(path, base_url=self._base, headers=named, environ_base=self._from)
         return self.page
 
     def post(self, path: str, form: dict[str, str] | None = None, **headers: str) -> TestResponse:
         """Send a form with the hidden fields of the page shown."""
         data = {**self.hidden, **(form or {})}
-        self.page = self._client.post(path, base_url=self._base, data=data, headers=self._named(headers))
+        named = self._named(headers)
+        self.page = self._client.post(path, base_url=self._base, data=data, headers=named, environ_base=self._from)
         return self.page
 
     def send(self, path: str, value: Any, **headers: str) -> TestResponse:
         """Send JSON as the page's script does; the page shown stays."""
         proof = self.text.partition('data-csrf="')[2].partition('"')[0]
         named = {"X-CSRF-Token": proof, **self._named(headers)}
-        return self._client.post(path, base_url=self._base, json=value, headers=named)
+        return self._client.post(path, base_url=self._base, json=value, headers=named, environ_base=self._from)
 
     def follow(self) -> TestResponse:
         """Follow the redirect shown."""
@@ -224,6 +228,8 @@ def make_site(mongod: EmbeddedMongod, tmp_path: Path, clock: Clock) -> Iterator[
 
     yield make
     use_stored_parameters(NONE_STORED)
+    for site in made:
+        site.composition.store().audit_log.close()  # what still waits must not reach the next test
     if made:
         # Emptying is ten times faster than dropping: the indexes stay.
         database = made[0].composition.store().connection.database

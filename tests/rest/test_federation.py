@@ -211,7 +211,7 @@ def test_a_profession_that_does_not_count_is_refused(federation: Federation, per
     answer = federation.sign_in("psc")
     assert answer.status_code == 403
     assert "your profession is not among those" in answer.get_data(as_text=True)
-    assert federation.site.composition.store().counts() == {}
+    assert federation.site.composition.store().counts().keys() <= {"AuditEvent"}
 
 
 def test_two_practitioners_with_one_number_are_nobody(federation: Federation) -> None:

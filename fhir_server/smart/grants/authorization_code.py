@@ -9,12 +9,14 @@ from authlib.oauth2.rfc6749 import InvalidRequestError, InvalidScopeError, OAuth
 from authlib.oauth2.rfc6749.grants import AuthorizationCodeGrant
 from authlib.oauth2.rfc7636 import CodeChallenge
 
+from fhir_server.audit.security_events import SecurityEvent
 from fhir_server.smart.authority import Authority
 from fhir_server.smart.clients import Client
 from fhir_server.smart.codes import Code
 from fhir_server.smart.decisions import Decision
 from fhir_server.smart.grants.issuing import CLIENT_METHODS, Issuing
 from fhir_server.smart.scope_words import LAUNCH, TRANSACTIONS, grantable_words
+from fhir_server.smart.telling import to_account_actor, to_client_actor
 
 FOR_PEOPLE = TRANSACTIONS.union(LAUNCH)
 _PROMPTS = frozenset({"none", "login", "consent", "select_account"})
@@ -51,7 +53,7 @@ class AuthorizationCode(Issuing, AuthorizationCodeGrant):
         return self.server.parts.ground.secret()
 
     def save_authorization_code(self, code: str, request: Any) -> None:
-        """Keep the person's consent, and the code that stands for it for a minute."""
+        """Keep the person's consent, and the code that stands for it for a minute; tell the audit."""
         decision: Decision = request.user
         if decision.launch is not None and not self.server.parts.launches.use_up(decision.launch):
             raise InvalidRequestError("The launch was used before.", redirect_uri=request.payload.redirect_uri)
@@ -59,6 +61,9 @@ class AuthorizationCode(Issuing, AuthorizationCodeGrant):
         self.server.parts.consents.insert(consent)
         data = request.payload.data
         self.server.parts.codes.insert(code, consent, data["redirect_uri"], data["code_challenge"], data.get("nonce"))
+        account, client = decision.session.account, to_client_actor(request.client)
+        by, details = to_account_actor(account, request.address), (("scope", consent.scope),)
+        self.server.parts.log.tell(SecurityEvent("authorization", by, about=client, details=details))
 
     def query_authorization_code(self, code: str, client: Client) -> Code | None:
         """Return the code, used up by this very call."""

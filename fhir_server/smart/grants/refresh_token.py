@@ -28,7 +28,7 @@ class RefreshToken(Issuing, RefreshTokenGrant):
         token = self.authenticate_refresh_token(form.get("refresh_token", "")) if silent else None
         client = self.server.query_client(token.client) if token is not None else None
         if client is not None and client.auth_method == "none":
-            self.request.auth_method = "none"
+            self.request.auth_method, self.request.client = "none", client
             return client
         proven: Client = super().authenticate_token_endpoint_client()
         return proven

@@ -12,10 +12,11 @@ from flask import Blueprint, Response, jsonify, request
 from marshmallow import EXCLUDE, Schema, fields, validate
 
 from fhir_server.access.periods import PARIS
-from fhir_server.accounts.account import Account
+from fhir_server.accounts.account import Account, to_actor
 from fhir_server.accounts.accounts import knows_security_keys
 from fhir_server.accounts.passwords import check_password
 from fhir_server.accounts.sessions import Session
+from fhir_server.audit.security_events import Actor
 from fhir_server.errors import FhirError
 from fhir_server.smart.login.browser import Browser, own_path
 from fhir_server.smart.login.pages import Desk, say, to_wait
@@ -33,16 +34,17 @@ class App:
     """An app that the account's owner has let in; ``id`` is that of the consent."""
 
     id: str
+    client: str
     name: str
     created: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class Apps:
-    """What this page needs of consents: those of an account, and the end of one of them."""
+    """What this page needs of consents: those of an account, and the end of one of them, to a client, by somebody."""
 
     of_account: Callable[[str], Sequence[App]]
-    end: Callable[[str], None]
+    end: Callable[[str, str, Actor], None]
 
 
 class PasswordChangeForm(Schema):
@@ -92,11 +94,12 @@ class AccountPages:
         if found is None or not self.desk.is_ours(browser, request.form.get("csrf")):
             return self.desk.expired(browser)
         session, account = found
-        wanted = request.form.get("session", "")
+        wanted, accounts = request.form.get("session", ""), self.desk.accounts
+        for each in accounts.sessions.of_account(account.id, accounts.clock()):
+            if each.id == wanted or (wanted == "others" and each.id != session.id):
+                accounts.sign_in.sign_out(each, account, to_actor(account, browser.address))
         if wanted == "others":
-            self.desk.accounts.sessions.end_all(account.id, but=session.id)
-        else:
-            self.desk.accounts.sessions.end(wanted, account.id)
+            accounts.sessions.end_all(account.id, but=session.id)  # those too that are still under way
         return self.desk.go(browser, "/auth/account")
 
     def end_app(self) -> Response:
@@ -105,9 +108,10 @@ class AccountPages:
         found = self.desk.session(browser, "complete")
         if found is None or not self.desk.is_ours(browser, request.form.get("csrf")):
             return self.desk.expired(browser)
-        wanted = request.form.get("app", "")
-        if wanted in {app.id for app in self.apps.of_account(found[1].id)}:
-            self.apps.end(wanted)
+        account = found[1]
+        for app in self.apps.of_account(account.id):
+            if app.id == request.form.get("app"):
+                self.apps.end(app.id, app.client, to_actor(account, browser.address))
         return self.desk.go(browser, "/auth/account")
 
     def password(self) -> Response:
@@ -132,8 +136,9 @@ class AccountPages:
             problem = error.issues[0].text.in_language(browser.language)
             return self._account_page(browser, session, account, problem=problem, status=422)
         accounts.sign_in.throttles.factor.forgive(account.id)
-        accounts.directory.set_password(account.id, accounts.passwords.hash(form["new"]), accounts.clock())
-        attempt = accounts.sign_in.advance(session, "complete")
+        by = to_actor(account, browser.address)
+        accounts.directory.set_password(account.id, accounts.passwords.hash(form["new"]), accounts.clock(), by)
+        attempt = accounts.sign_in.advance(session, account, "complete", address=browser.address)
         return self.desk.proceed(browser, attempt, "/auth/account?changed=1")
 
     def recovery_codes(self) -> Response:
@@ -145,7 +150,7 @@ class AccountPages:
         session, account = found
         if not self._is_fresh(session) or not account.second_factor:
             return self.desk.go(browser, "/auth/login?again=1")
-        codes = self.desk.accounts.codes.renew_recovery_codes(account)
+        codes = self.desk.accounts.codes.renew_recovery_codes(account, browser.address)
         return self.desk.page(browser, "recovery", codes=codes, done="/auth/account")
 
     def enrol(self) -> Response:
@@ -161,7 +166,7 @@ class AccountPages:
         if form is None or not self.desk.is_ours(browser, form["csrf"]):
             return self._enrol_page(browser, session, account, status=403, problem=say(browser, "expired"))
         accounts = self.desk.accounts
-        codes = accounts.codes.enrol(session, account, form["code"], accounts.clock())
+        codes = accounts.codes.enrol(session, account, form["code"], accounts.clock(), browser.address)
         if codes is None:
             return self._enrol_page(browser, session, account, status=403, problem=say(browser, "wrong-code"))
         return self._enrolled(browser, session, account, "otp", codes, own_path(form["next"]))
@@ -186,7 +191,7 @@ class AccountPages:
         accounts = self.desk.accounts
         name = answer.get("name")
         label = name if isinstance(name, str) and name.strip() else say(browser, "key")
-        if not accounts.keys.register(session, account, answer, label, accounts.clock()):
+        if not accounts.keys.register(session, account, answer, label, accounts.clock(), browser.address):
             return self._json(browser, {"problem": say(browser, "key-failed")}, 403)
         return self._json(browser, {"enrolled": True})
 
@@ -200,7 +205,8 @@ class AccountPages:
         session, account = found
         if not account.security_keys:
             return self._enrol_page(browser, session, account, status=403, problem=say(browser, "key-failed"))
-        codes = () if account.recovery_codes else self.desk.accounts.codes.renew_recovery_codes(account)
+        renew = self.desk.accounts.codes.renew_recovery_codes
+        codes = () if account.recovery_codes else renew(account, browser.address)
         return self._enrolled(browser, session, account, "hwk", codes, own_path(form["next"]))
 
     def _enrolled(
@@ -211,7 +217,8 @@ class AccountPages:
             done, way = "/auth/account", None
         else:
             sign_in = self.desk.accounts.sign_in
-            attempt = sign_in.advance(session, sign_in.after_factors(account), amr=(method, "mfa"))
+            step = sign_in.after_factors(account)
+            attempt = sign_in.advance(session, account, step, amr=(method, "mfa"), address=browser.address)
             way = self.sign_in.go_on(browser, attempt, next)
             done = way.headers.get("Location", "/auth/login")
         response = self.desk.page(browser, "recovery", codes=codes, done=done)

@@ -8,6 +8,7 @@ from flask import Blueprint, Response, abort, make_response, redirect, request
 from fhir_server.accounts.account import Account
 from fhir_server.accounts.professions import parse_professional
 from fhir_server.accounts.sessions import Proofs
+from fhir_server.audit.security_events import Actor
 from fhir_server.smart.login.browser import Browser, own_path
 from fhir_server.smart.login.federation.exchange import Exchange, Vouched
 from fhir_server.smart.login.federation.providers import ProviderUnavailable
@@ -56,19 +57,19 @@ class FederationPages:
         except ProviderUnavailable as problem:
             return self._refused(browser, provider, "unavailable", str(problem), 503)
         except Unverified as problem:
+            self._tell_refused(browser)
             return self._refused(browser, provider, "refused-provider", str(problem), 403)
         account = self._recognise(browser, provider, vouched)
         if account is None:
+            self._tell_refused(browser)
             kind = "patient" if provider == "franceconnect" else "professional"
             return self._refused(browser, provider, f"refused-{kind}", "nobody known", 403)
         return self._open(browser, account, vouched)
 
     def _open(self, browser: Browser, account: Account, vouched: Vouched) -> Response:
         accounts = self.desk.accounts
-        former = accounts.find_session(browser.session)
-        if former is not None:
-            accounts.sessions.end(former[0].id)
-        proofs = Proofs(vouched.auth_time, AMR, vouched.acr, agent=browser.agent)
+        self.desk.end_former(browser)
+        proofs = Proofs(vouched.auth_time, AMR, vouched.acr, agent=browser.agent, address=browser.address)
         return self.sign_in.go_on(browser, accounts.sign_in.federated(account, proofs), vouched.next)
 
     def _recognise(self, browser: Browser, provider: str, vouched: Vouched) -> Account | None:
@@ -86,6 +87,10 @@ class FederationPages:
         if exchange is None:
             abort(404)
         return exchange
+
+    def _tell_refused(self, browser: Browser) -> None:
+        by = Actor("unknown", address=browser.address)
+        self.desk.accounts.sign_in.tell_refused("refused", browser.subscriber, by)
 
     def _refused(self, browser: Browser, provider: str, reason: str, detail: str, status: int) -> Response:
         self.report(provider, detail)

@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 
 from flask import Response, make_response, redirect, render_template, request
 
-from fhir_server.accounts.account import Account
+from fhir_server.accounts.account import Account, to_actor
 from fhir_server.accounts.accounts import Accounts
 from fhir_server.accounts.sessions import Session
 from fhir_server.accounts.sign_in import Attempt
@@ -66,6 +66,12 @@ class Desk:
         """Return the browser's session and account if it is at one of the steps."""
         found = self.accounts.find_session(browser.session)
         return found if found is not None and found[0].step in steps else None
+
+    def end_former(self, browser: Browser) -> None:
+        """End the session that the browser has brought along, if it is one."""
+        former = self.accounts.find_session(browser.session)
+        if former is not None:
+            self.accounts.sign_in.sign_out(*former, to_actor(former[1], browser.address))
 
     def is_ours(self, browser: Browser, proof: str | None) -> bool:
         """Whether a request that changes something comes from a form of ours in this browser."""

@@ -91,10 +91,12 @@ class SignInPages:
         if form is None or not self.desk.is_ours(browser, form["csrf"]):
             return self._login_page(browser, status=403, problem=say(browser, "expired"))
         accounts = self.desk.accounts
-        attempt = accounts.sign_in.with_password(form["login"], form["password"], browser.subscriber, browser.agent)
+        attempt = accounts.sign_in.with_password(
+            form["login"], form["password"], browser.subscriber, browser.agent, browser.address
+        )
         if not attempt.token:
             return self._refused(browser, attempt)
-        self._end_former(browser)
+        self.desk.end_former(browser)
         return self.go_on(browser, attempt, own_path(form["next"]))
 
     def totp(self) -> Response:
@@ -109,7 +111,7 @@ class SignInPages:
         form = read_form(CodeForm(), request.form)
         if form is None or not self.desk.is_ours(browser, form["csrf"]):
             return self._code_page(browser, account, status=403, problem=say(browser, "expired"))
-        attempt = self.desk.accounts.sign_in.with_code(session, account, form["code"])
+        attempt = self.desk.accounts.sign_in.with_code(session, account, form["code"], browser.address)
         if attempt.token:
             return self.go_on(browser, attempt, own_path(form["next"]))
         problem, status = self._problem(browser, attempt, "wrong-code")
@@ -132,7 +134,7 @@ class SignInPages:
         ours = self.desk.is_ours(browser, request.headers.get("X-CSRF-Token"))
         if found is None or not ours or not isinstance(answer, Mapping):
             return self._json(browser, {"problem": say(browser, "expired")}, 403)
-        attempt = self.desk.accounts.sign_in.with_key(*found, answer)
+        attempt = self.desk.accounts.sign_in.with_key(*found, answer, browser.address)
         if not attempt.token:
             problem, status = self._problem(browser, attempt, "key-failed")
             return _retry_after(self._json(browser, {"problem": problem}, status), attempt)
@@ -166,7 +168,7 @@ class SignInPages:
             return self.desk.page(browser, "logout")
         if not self.desk.is_ours(browser, request.form.get("csrf")):
             return self.desk.expired(browser)
-        self._end_former(browser)
+        self.desk.end_former(browser)
         response = self.desk.go(browser, "/auth/login?signed-out=1")
         browser.cookies.drop(response, browser.cookies.session)
         return response
@@ -188,12 +190,9 @@ class SignInPages:
             chosen = accounts.choose_situation(self.desk.open_context(browser.language), account, id)
         except FhirError:
             return None
-        return None if chosen is None else accounts.sign_in.advance(session, "complete", situation=chosen.id)
-
-    def _end_former(self, browser: Browser) -> None:
-        former = self.desk.accounts.find_session(browser.session)
-        if former is not None:
-            self.desk.accounts.sessions.end(former[0].id)
+        if chosen is None:
+            return None
+        return accounts.sign_in.advance(session, account, "complete", situation=chosen.id, address=browser.address)
 
     def _login_page(self, browser: Browser, **values: Any) -> Response:
         return self.desk.page(browser, "login", providers=self.providers, way=self._way(), **values)
