@@ -143,6 +143,7 @@ class Composition:
                 lambda: self.store().records,
                 self._people,
                 self.security_log(),
+                lambda subscriber: self.accounts().registrations.admit(subscriber, self._clock()),
                 self._clock,
                 random_bytes,
             )

@@ -29,6 +29,7 @@ from fhir_server.storage.store import Store
 _FREE_FOR_NAME = 5
 _FREE_FOR_ADDRESS = 30
 _FREE_FOR_FACTOR = 5
+_FREE_FOR_REGISTRATION = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,8 @@ class Accounts:
     sign_in: SignIn
     recognition: Recognition
     sealer: Sealer
+    registrations: Throttle
+    """How often apps register themselves from one address."""
     clock: Callable[[], datetime]
 
     def find_session(self, token: str) -> tuple[Session, Account] | None:
@@ -124,8 +127,19 @@ def build_accounts(
         log,
         clock=clock,
     )
-    recognition = Recognition(directory, store)
-    return Accounts(store, directory, sessions, passwords, codes, keys, sign_in, recognition, sealer, clock)
+    return Accounts(
+        store,
+        directory,
+        sessions,
+        passwords,
+        codes,
+        keys,
+        sign_in,
+        Recognition(directory, store),
+        sealer,
+        Throttle(records, sealer, "registration", _FREE_FOR_REGISTRATION),
+        clock,
+    )
 
 
 def to_origin(base_url: str) -> tuple[str, str]:

@@ -11,7 +11,7 @@ from authlib.oauth2.rfc6749 import InvalidRequestError, OAuth2Error
 from flask import Blueprint, Response, request
 from werkzeug.datastructures import MultiDict
 
-from fhir_server.smart.addresses import client_address
+from fhir_server.smart.addresses import client_address, to_subscriber
 from fhir_server.smart.authorization import Authorization
 from fhir_server.smart.discovery import (
     build_brands,
@@ -170,6 +170,14 @@ def _add_registration(blueprint: Blueprint, server: SmartServer, edge: Edge) -> 
 
     @blueprint.post("/auth/register")
     def register() -> Response:
+        # Counted before it is read: who floods the server with registrations fills it, right or wrong.
+        wait = server.parts.admit_registration(to_subscriber(_address(server.parts)))
+        if wait:
+            told = {
+                "error": "temporarily_unavailable",
+                "error_description": "Too many registrations from this address.",
+            }
+            return _json(told, 429, {"Retry-After": str(wait)})
         return server.create_endpoint_response("client_registration", read())  # type: ignore[no-any-return]
 
     @blueprint.route("/auth/register/<client>", methods=["GET", "PUT", "DELETE"])

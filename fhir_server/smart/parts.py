@@ -33,6 +33,8 @@ class Parts:
     keys: SigningKeys
     key_sets: KeySets
     log: SecurityLog
+    admit_registration: Callable[[str], int]
+    """Counts a registration by who sends it; returns the seconds to wait, 0 if it may go on."""
 
 
 def build_parts(
@@ -40,6 +42,7 @@ def build_parts(
     open_records: Callable[[], RecordStore],
     people: People,
     log: SecurityLog,
+    admit_registration: Callable[[str], int],
     clock: Callable[[], datetime],
     random_bytes: Callable[[int], bytes],
 ) -> Parts:
@@ -62,4 +65,5 @@ def build_parts(
         keys=SigningKeys(path or settings.data_directory / "signing-keys.json", made_here=path is None),
         key_sets=KeySets(Fetcher(loopback=settings.fetch_loopback)),
         log=log,
+        admit_registration=admit_registration,
     )
