@@ -286,7 +286,10 @@ def build_edge(composition: Composition) -> Edge:
         found = repository.match(repository.criteria("Patient", (("identifier", identifier),)), "refer")
         return found[0].id if len(found) == 1 else None
 
-    return Edge(Origin(settings).base_url, language, cors.headers, cors.preflight_headers, find_patient)
+    def open_context(caller: Caller, language: str, base_url: str, address: str) -> RequestContext:
+        return composition.open_context(caller, request_id(None), language, base_url, address)
+
+    return Edge(Origin(settings).base_url, language, cors.headers, cors.preflight_headers, find_patient, open_context)
 
 
 def read_or_make_key(settings: Settings) -> bytes:

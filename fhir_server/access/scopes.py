@@ -29,7 +29,7 @@ _TOKEN = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.:-]{0,127}", re.ASCII)
 _PLAIN = frozenset(
-    {"openid", "fhirUser", "profile", "launch", "launch/patient", "offline_access", "online_access"}
+    {"openid", "fhirUser", "profile", "launch", "launch/patient", "launch/encounter", "offline_access", "online_access"}
     | {"ITI-65", "ITI-66", "ITI-67", "ITI-68"}
 )
 _UNRESERVED = "/:|,$@!*()'.~-_"

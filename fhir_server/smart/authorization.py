@@ -24,11 +24,13 @@ from fhir_server.audit.codes import MINOR_FAILURE
 from fhir_server.audit.security_events import SecurityEvent
 from fhir_server.errors import Text
 from fhir_server.smart.addresses import client_address
+from fhir_server.smart.decisions import Decision
 from fhir_server.smart.edge import Edge, Environ
+from fhir_server.smart.encounters import Choice
 from fhir_server.smart.pages import Pages
 from fhir_server.smart.pending import Pending, PendingRequests
 from fhir_server.smart.people import Session
-from fhir_server.smart.questions import Questions
+from fhir_server.smart.questions import Question, Questions
 from fhir_server.smart.requests import SmartRequest
 from fhir_server.smart.server import SmartServer
 from fhir_server.smart.telling import to_account_actor, to_client_actor
@@ -54,6 +56,8 @@ _KNOWN = (
     "request_uri",
 )
 _LONGEST = 16_384
+_REPEATED = ("patient", "identifier", "scope")
+"""Fields that the page of encounters sends once more: they are examined as if they had never been seen."""
 _WORDS = re.compile(r"[A-Za-z_ ]{0,100}")
 
 
@@ -138,11 +142,13 @@ class Authorization:
             question = self.questions.build(request, session)
         except OAuth2Error as error:
             return self._refused(environ, request, error)
-        decision = None
-        if form.get("decision") == "allow":
-            decision = self.questions.decide(question, form)
-            if isinstance(decision, Text):
-                return self._ask(environ, word, pending, session, decision)
+        decision = self._decided(environ, request, pending, question, form)
+        if isinstance(decision, Text):
+            return self._ask(environ, word, pending, session, decision)
+        if isinstance(decision, Choice):
+            page = self.questions.to_page(question, f"{PATH}/{word}", pending.form_token, grant.redirect_uri, None)
+            given = [(name, value) for name in _REPEATED for value in form.getlist(name)]
+            return self.pages.encounter(page, decision.encounters, given, self._language(environ, pending.parameters))
         if not self.pending.use_up(pending):
             return self._gone(environ, GONE)
         if decision is None:
@@ -151,6 +157,18 @@ class Authorization:
             self.server.parts.log.tell(refused)
         response: Response = self.server.create_authorization_response(request, grant_user=decision, grant=grant)
         return self._signed(request, response)
+
+    def _decided(
+        self, environ: Environ, request: SmartRequest, pending: Pending, question: Question, form: MultiDict[str, str]
+    ) -> Decision | Text | Choice | None:
+        """Return a yes, what is wrong with it, the encounters to choose from, or None for a no."""
+        if form.get("decision") != "allow":
+            return None
+        decision = self.questions.decide(question, form)
+        if isinstance(decision, Text):
+            return decision
+        language = self._language(environ, pending.parameters)
+        return self.questions.encounters.settle(request, decision, form, language)
 
     def _check_silent(self, request: SmartRequest, session: Session | None) -> None:
         """Refuse what shall be answered without a page: somebody must read it."""

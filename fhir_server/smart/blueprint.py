@@ -20,6 +20,7 @@ from fhir_server.smart.discovery import (
     build_smart_configuration,
 )
 from fhir_server.smart.edge import Edge
+from fhir_server.smart.encounters import Encounters
 from fhir_server.smart.grants.authorization_code import S256, AuthorizationCode
 from fhir_server.smart.grants.client_credentials import ClientCredentials
 from fhir_server.smart.grants.refresh_token import RefreshToken
@@ -118,7 +119,7 @@ def _add_authorization(blueprint: Blueprint, server: SmartServer, edge: Edge) ->
         edge,
         Pages(parts.settings.brand_name, parts.ground.random_bytes),
         PendingRequests(parts.ground),
-        Questions(parts, edge),
+        Questions(parts, edge, Encounters(edge)),
     )
 
     @blueprint.route("/auth/authorize", methods=["GET", "POST"])

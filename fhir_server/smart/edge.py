@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fhir_server.access.caller import Caller
+from fhir_server.context import RequestContext
 
 Environ = dict[str, Any]
 
@@ -16,6 +17,7 @@ class Edge:
     ``base_url`` is the address of FHIR as this caller reached it, ``language`` ``en`` or ``fr``; ``cors`` are the
     headers for a page's origin, ``preflight`` those of an OPTIONS request besides. ``find_patient`` returns the id of
     the one patient with an identifier that a caller may read, in the context of a request to this address.
+    ``open_context`` returns the context of a request by a caller: language, FHIR base and network address.
     """
 
     base_url: Callable[[Environ], str]
@@ -23,3 +25,4 @@ class Edge:
     cors: Callable[[str], list[tuple[str, str]]]
     preflight: Callable[[str], list[tuple[str, str]]]
     find_patient: Callable[[Caller, str, str], str | None]
+    open_context: Callable[[Caller, str, str, str], RequestContext]

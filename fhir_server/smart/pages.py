@@ -4,7 +4,7 @@ Spec: https://www.rfc-editor.org/rfc/rfc9700#section-4.16 (clickjacking), https:
 """
 
 import base64
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from flask import Response, render_template
 
 from fhir_server.errors import Text
 from fhir_server.smart.clients import Client
+from fhir_server.smart.encounters import Encounter
 from fhir_server.smart.people import Person, Session
 from fhir_server.smart.redirects import origin_of
 from fhir_server.smart.scope_texts import SILENT, describe
@@ -19,6 +20,7 @@ from fhir_server.smart.texts import PAGE
 from fhir_server.smart.tokens import ONLINE_HOURS
 
 _DAY = 86_400
+Given = Sequence[tuple[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,17 @@ class Pages:
             "problem": page.problem.in_language(language) if page.problem is not None else "",
         }
         return self._render("consent/consent.html", 200, language, f" {origin_of(page.redirect_uri)}", **values)
+
+    def encounter(self, page: ConsentPage, encounters: Sequence[Encounter], given: Given, language: str) -> Response:
+        """Return the page that asks for the encounter; ``given`` are the fields that the page before has sent."""
+        values = {
+            "action": page.action,
+            "form_token": page.form_token,
+            "client": page.client,
+            "encounters": encounters,
+            "given": given,
+        }
+        return self._render("consent/encounter.html", 200, language, f" {origin_of(page.redirect_uri)}", **values)
 
     def error(self, reason: str, language: str, status: int = 400) -> Response:
         """Return a page for what cannot be told to an app, because it is not known which one it is."""

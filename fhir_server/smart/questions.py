@@ -17,6 +17,8 @@ from fhir_server.smart.clients import Client
 from fhir_server.smart.consents import Consent
 from fhir_server.smart.decisions import Decision
 from fhir_server.smart.edge import Edge
+from fhir_server.smart.encounters import SCOPE as ENCOUNTER_SCOPE
+from fhir_server.smart.encounters import Encounters
 from fhir_server.smart.launches import Launch
 from fhir_server.smart.pages import ConsentPage, days_of
 from fhir_server.smart.parts import Parts
@@ -46,6 +48,7 @@ class Questions:
 
     parts: Parts
     edge: Edge
+    encounters: Encounters
 
     def build(self, request: SmartRequest, session: Session) -> Question:
         """Return the question of a checked request; raises ``OAuth2Error`` when this person cannot answer it."""
@@ -58,6 +61,7 @@ class Questions:
             persons = tuple(one for one in persons if one.patient == patient)
         if account.kind == "patient" and not persons:
             raise AccessDeniedError("The account may not open that record.", redirect_uri=redirect_uri)
+        self._check_encounter(request, session, launch)
         needs_patient = patient is None and (_is_about_patient(words) and account.kind == "professional")
         if account.kind == "operator":
             words = tuple(word for word in words if not word.startswith("patient/"))
@@ -123,6 +127,18 @@ class Questions:
         caller = Authority(client, consent, decision.session.account).to_caller()
         return replace(caller, scopes=(Scope("user", "Patient", "rs"),))
 
+    def _check_encounter(self, request: SmartRequest, session: Session, launch: Launch | None) -> None:
+        """Refuse a launch in an encounter that is not its patient's, or that this person may not see: alike."""
+        if launch is None or "encounter" not in launch.context:
+            return
+        patient, now = launch.context.get("patient"), self.parts.ground.now()
+        about = Decision("", session, (), patient, now)
+        if patient is None or not self.encounters.is_seen(request, about, launch.context["encounter"]):
+            raise AccessDeniedError(
+                "The launch names no encounter of its patient that the account may open.",
+                redirect_uri=request.payload.redirect_uri,
+            )
+
     def _launch(self, request: SmartRequest, session: Session) -> Launch | None:
         secret = request.payload.data.get("launch")
         if secret is None:
@@ -142,4 +158,5 @@ def _about(decision: Decision, patient: str) -> Decision:
 
 def _is_about_patient(words: tuple[str, ...], *, clinical_only: bool = False) -> bool:
     """Say whether the words mean nothing without a patient."""
-    return any(word.startswith("patient/") or (word == "launch/patient" and not clinical_only) for word in words)
+    context = () if clinical_only else ("launch/patient", ENCOUNTER_SCOPE)
+    return any(word.startswith("patient/") or word in context for word in words)

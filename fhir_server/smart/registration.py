@@ -30,7 +30,9 @@ from fhir_server.smart.requests import MetadataRequest
 from fhir_server.smart.server import SmartServer
 from fhir_server.smart.telling import to_client_actor
 
-DEFAULT_SCOPE = "openid fhirUser profile launch launch/patient offline_access online_access patient/*.rs"
+DEFAULT_SCOPE = (
+    "openid fhirUser profile launch launch/patient launch/encounter offline_access online_access patient/*.rs"
+)
 _METHODS = ("none", "client_secret_basic", "client_secret_post", "private_key_jwt")
 _GRANTS = ("authorization_code", "refresh_token")
 _MOST_ADDRESSES = 10

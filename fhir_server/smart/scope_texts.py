@@ -20,7 +20,7 @@ _PLAIN = {
     "ITI-67": Text("Find documents", "Rechercher des documents"),
     "ITI-68": Text("Open documents", "Ouvrir des documents"),
 }
-SILENT = frozenset({"launch", "launch/patient"})
+SILENT = frozenset({"launch", "launch/patient", "launch/encounter"})
 """Scopes that give nothing by themselves: the page shows the patient instead."""
 
 _ACTIONS = {

@@ -11,7 +11,16 @@ from fhir_server.access.scopes import ScopeContext, format_scope, narrow, parse_
 
 TRANSACTIONS = frozenset({"ITI-65", "ITI-66", "ITI-67", "ITI-68"})
 """Words of IUA, for transactions of MHD."""
-LAUNCH = ("openid", "fhirUser", "profile", "launch", "launch/patient", "offline_access", "online_access")
+LAUNCH = (
+    "openid",
+    "fhirUser",
+    "profile",
+    "launch",
+    "launch/patient",
+    "launch/encounter",
+    "offline_access",
+    "online_access",
+)
 """Words that an app asks a person for: who they are, whose record it is, for how long."""
 
 

@@ -19,6 +19,11 @@ PAGE = {
     "find": Text(
         "National identity number (INS) or identifier of the patient", "Matricule INS ou identifiant du patient"
     ),
+    "which_encounter": Text("Which visit or stay is it about?", "De quelle venue ou quel séjour s’agit-il ?"),
+    "encounter_about": Text(
+        "{client} works within one visit or stay.", "{client} travaille dans le cadre d’une venue ou d’un séjour."
+    ),
+    "no_encounter": Text("None of these", "Aucun de ceux-ci"),
     "rights": Text(
         "What may it do? Take away what you do not want.", "Que pourra-t-elle faire ? Décochez ce que vous refusez."
     ),
@@ -57,6 +62,7 @@ NO_PATIENT = Text(
     "No patient of this identifier, or none whose record you may open.",
     "Aucun patient avec cet identifiant, ou aucun dont vous puissiez ouvrir le dossier.",
 )
+NO_ENCOUNTER = Text("Choose one of the visits shown, or none.", "Choisissez l’une des venues proposées, ou aucune.")
 NOTHING_CHOSEN = Text(
     "Choose at least one thing that the app may do, or refuse.",
     "Choisissez au moins une chose que l’application pourra faire, ou refusez.",

@@ -67,6 +67,16 @@ def consent(id: str, patient: str, kind: str, number: str | None = None, **provi
     )
 
 
+def encounter(
+    id: str, patient: str, *labels: str, start: str = "2026-05-04", end: str = "", **more: Any
+) -> dict[str, Any]:
+    """Return an ambulatory Encounter of a patient."""
+    period = {"start": start, **({"end": end} if end else {})}
+    kind = {"system": "http://terminology.hl7.org/CodeSystem/v3-ActCode", "code": "AMB"}
+    fixed = {"status": "finished", "class": kind, "subject": of(f"Patient/{patient}"), "period": period}
+    return resource(f"Encounter/{id}", **{**fixed, **labelled(*labels), **more})
+
+
 def circle(patient: str, *members: tuple[str, str]) -> dict[str, Any]:
     """Return the CareTeam of a patient with these (number, role)."""
     return resource(

@@ -161,7 +161,7 @@ def test_a_backend_asks_nobody(smart: Smart) -> None:
         "patient/Observation.rs?patient.name=x",
         "patient/Observation.rs?code:in=http://a/b",
         "patient/Observation.rs?_has:Provenance:target:agent=x",
-        "launch/encounter",
+        "launch/imagingstudy",
         "admin",
         "*",
         "a" * 10_000,

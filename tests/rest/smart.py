@@ -15,6 +15,8 @@ from werkzeug.test import TestResponse
 
 from fhir_server.access.caller import Caller
 from fhir_server.app import Composition, build_app
+from fhir_server.interactions.dispatch import dispatch
+from fhir_server.interactions.request import FhirRequest
 from fhir_server.smart.clients import Client
 from fhir_server.smart.ground import digest
 from tests.rest.smart_apps import REDIRECT, WIDE, App, Backend, new_key
@@ -83,6 +85,12 @@ class Smart:
         client = Client(id=id, **given)
         assert self.composition.smart().clients.add(client)
         return Backend(self, client, key, alg)
+
+    def put(self, *resources: dict[str, Any]) -> None:
+        """Store resources under their own ids, unhindered."""
+        ctx = self.composition.open_local_context("test", "en")
+        for one in resources:
+            dispatch(ctx, FhirRequest("PUT", (one["resourceType"], one["id"]), resource=one))
 
     def fhir(self, path: str, token: str | None = None, method: str = "GET", **more: Any) -> TestResponse:
         """Send a request to FHIR."""

@@ -25,7 +25,7 @@ BASE = "http://localhost/fhir"
 ISSUER = "http://localhost"
 REDIRECT = "https://app.example/callback"
 WIDE = (
-    "openid fhirUser profile launch launch/patient offline_access online_access ITI-67 ITI-68 "
+    "openid fhirUser profile launch launch/patient launch/encounter offline_access online_access ITI-67 ITI-68 "
     "patient/*.cruds user/*.cruds"
 )
 ASSERTION = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
@@ -129,7 +129,7 @@ class Page:
         sent: dict[str, Any] = {}
         for one in fields:
             name = one.get("name")
-            if one.get("type") == "checkbox":
+            if one.get("type") == "checkbox" or name == "scope":
                 sent.setdefault(name, []).append(one.get("value"))
             elif one.get("type") != "radio" or one.get("checked") is not None:
                 sent[name] = one.get("value") or ""

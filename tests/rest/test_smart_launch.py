@@ -8,6 +8,7 @@ import pytest
 from joserfc import jwt
 from joserfc.jwk import KeySet
 
+from tests.access.records import GP, circle, encounter
 from tests.rest.smart import Smart
 from tests.rest.smart_apps import ASSERTION, BASE, ISSUER, REDIRECT, App, query_of
 from tests.rest.smart_people import DOCTOR, MARIE, OPERATOR
@@ -246,6 +247,11 @@ def test_an_operator_gets_no_patient(smart: Smart) -> None:
 
 
 def test_an_ehr_launch_carries_its_context(smart: Smart) -> None:
+    smart.put(
+        {"resourceType": "Patient", "id": "found"},
+        encounter("e1", "found"),
+        circle("found", (GP, "PCP")),
+    )
     app, ehr = smart.app(), smart.backend("ehr", roles=("ehr",))
     context = {
         "patient": "found",
