@@ -122,6 +122,14 @@ class Composition:
         """Return a context for work that comes from the command line of this machine."""
         return self.open_context(LOCAL_CALLER, f"{purpose}-{request_id(None)}", language, self.settings.base_url)
 
+    def find_patient(self, caller: Caller, identifier: str, base_url: str) -> str | None:
+        """Return the id of the one patient with an identifier to whom the caller may refer; None for none or more."""
+        if not _IDENTIFIER.fullmatch(identifier):
+            return None
+        repository = self.open_context(caller, request_id(None), self.settings.language, base_url).repository
+        found = repository.match(repository.criteria("Patient", (("identifier", identifier),)), "refer")
+        return found[0].id if len(found) == 1 else None
+
     def registry(self) -> ParameterRegistry:
         """Return what keeps this process up to date on stored search parameters."""
         store = self.store()
@@ -143,6 +151,7 @@ class Composition:
                 lambda: self.store().records,
                 self._people,
                 self.security_log(),
+                self.find_patient,
                 lambda subscriber: self.accounts().registrations.admit(subscriber, self._clock()),
                 self._clock,
                 random_bytes,
@@ -279,17 +288,10 @@ def build_edge(composition: Composition) -> Edge:
     def language(environ: dict[str, Any]) -> str:
         return negotiate_language(environ.get("HTTP_ACCEPT_LANGUAGE", ""), settings.language)
 
-    def find_patient(caller: Caller, identifier: str, base_url: str) -> str | None:
-        if not _IDENTIFIER.fullmatch(identifier):
-            return None
-        repository = composition.open_context(caller, request_id(None), settings.language, base_url).repository
-        found = repository.match(repository.criteria("Patient", (("identifier", identifier),)), "refer")
-        return found[0].id if len(found) == 1 else None
-
     def open_context(caller: Caller, language: str, base_url: str, address: str) -> RequestContext:
         return composition.open_context(caller, request_id(None), language, base_url, address)
 
-    return Edge(Origin(settings).base_url, language, cors.headers, cors.preflight_headers, find_patient, open_context)
+    return Edge(Origin(settings).base_url, language, cors.headers, cors.preflight_headers, open_context)
 
 
 def read_or_make_key(settings: Settings) -> bytes:

@@ -162,6 +162,14 @@ _JWKS_URL = click.option("--jwks-url", default="", help="Address of its public k
     "--role", "roles", multiple=True, type=click.Choice(["trusted", "ehr", "auditor"]), help="A further right."
 )
 @click.option("--organization", metavar="ID", help="The Organization that it acts for.")
+@click.option(
+    "--purpose",
+    "purposes",
+    multiple=True,
+    type=click.Choice(["bris_de_glace", "centre_15"]),
+    help="A purpose of use, besides the normal one, that it may state (IUA); may be repeated.",
+)
+@click.option("--secret-connections", is_flag=True, help="It may keep its traces from representatives (IUA).")
 @click.option("--policy-url", default="", help="Where it says what it does with data.")
 @_JWKS
 @_JWKS_URL

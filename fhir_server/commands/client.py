@@ -41,6 +41,10 @@ _NO_KEYS = Text(
     "A backend proves itself by keys: give --jwks or --jwks-url.",
     "Un service se prouve par des clés : donnez --jwks ou --jwks-url.",
 )
+_STATES_NOTHING = Text(
+    "--purpose and --secret-connections are for a backend: behind an app is a person who states them.",
+    "--purpose et --secret-connections sont pour un service : derrière une application, une personne les déclare.",
+)
 _NO_ADDRESS = Text(
     "An app needs --redirect-uri, where people are sent back to.",
     "Une application exige --redirect-uri, où les personnes sont renvoyées.",
@@ -75,6 +79,8 @@ class NewClient:
     redirect_uris: tuple[str, ...] = ()
     roles: tuple[str, ...] = ()
     organization: str | None = None
+    purposes: tuple[str, ...] = ()
+    secret_connections: bool = False
     policy_url: str = ""
     jwks: Path | None = None
     jwks_url: str = ""
@@ -101,6 +107,8 @@ def build_client(composition: Composition, wanted: NewClient, id: str) -> Client
         raise CommandFailed(_NO_KEYS)
     if wanted.kind == "public" and keys:
         raise CommandFailed(_PUBLIC_KEYS)
+    if wanted.kind != "backend" and (wanted.purposes or wanted.secret_connections):
+        raise CommandFailed(_STATES_NOTHING)
     if wanted.kind != "backend" and not wanted.redirect_uris:
         raise CommandFailed(_NO_ADDRESS)
     _check_addresses(wanted.redirect_uris)
@@ -114,6 +122,8 @@ def build_client(composition: Composition, wanted: NewClient, id: str) -> Client
         scope=scope,
         redirect_uris=wanted.redirect_uris,
         roles=wanted.roles,
+        purposes=wanted.purposes,
+        secret_connections=wanted.secret_connections,
         policy_uri=wanted.policy_url,
         **_organization(composition, wanted.organization),
         **keys,

@@ -21,12 +21,27 @@ _TUPLES = ("identifiers", "organization_identifiers", "roles")
 
 @dataclass(frozen=True, slots=True)
 class Authority:
-    """What a token is made from; ``consent`` and ``account`` are None for a backend that acts alone."""
+    """What a token is made from; ``consent`` and ``account`` are None for a backend that acts alone.
+
+    ``about`` is the id of the patient whom the claims name (``person_id``), when they name one.
+    """
 
     client: Client
     consent: Consent | None = None
     account: Account | None = None
     claims: Claims = NO_CLAIMS
+    about: str | None = None
+
+    @property
+    def patient(self) -> str | None:
+        """The id of the patient in context."""
+        return self.about or (self.consent.patient if self.consent is not None else None)
+
+    @property
+    def context(self) -> dict[str, Any]:
+        """SMART's launch context: what the token response and introspection add."""
+        context = dict(self.consent.context) if self.consent is not None else {}
+        return {**context, "patient": self.about} if self.about is not None else context
 
     @property
     def person(self) -> Person | None:
@@ -64,6 +79,7 @@ class Authority:
             kind="system",
             client_id=client.id,
             client_name=client.name,
+            patient=self.patient,
             organization=client.organization,
             organization_identifiers=client.organization_identifiers,
             mode=claims.mode,
@@ -77,13 +93,13 @@ class Authority:
         person, consent = self.person, self.consent
         represents = person is not None and person.related_person is not None
         caller = Caller(
-            key=_opaque("user", self.client.id, account.id, (consent.patient if consent else None) or ""),
+            key=_opaque("user", self.client.id, account.id, self.patient or ""),
             kind="representative" if represents else account.kind,
             client_id=self.client.id,
             client_name=self.client.name,
             user=self.fhir_user,
             user_name=account.user_name,
-            patient=consent.patient if consent else None,
+            patient=self.patient,
             encounter=consent.context.get("encounter") if consent else None,
             roles=account.roles if account.kind == "operator" else (),
         )

@@ -119,7 +119,7 @@ def _add_authorization(blueprint: Blueprint, server: SmartServer, edge: Edge) ->
         edge,
         Pages(parts.settings.brand_name, parts.ground.random_bytes),
         PendingRequests(parts.ground),
-        Questions(parts, edge, Encounters(edge)),
+        Questions(parts, Encounters(edge)),
     )
 
     @blueprint.route("/auth/authorize", methods=["GET", "POST"])

@@ -33,7 +33,8 @@ class Client(ClientMixin):
 
     ``scope`` is the most it may be granted. ``roles``: ``trusted`` (all records that its scopes name), ``ehr`` (may
     mint launch contexts and introspect), ``auditor``. ``organization`` is ``Organization/id``;
-    ``organization_identifiers`` are ``system|value``.
+    ``organization_identifiers`` are ``system|value``. ``purposes`` are those besides ``normal`` that a backend may
+    state, ``secret_connections`` whether it may keep its traces from representatives.
     """
 
     id: str
@@ -48,6 +49,8 @@ class Client(ClientMixin):
     roles: tuple[str, ...] = ()
     organization: str | None = None
     organization_identifiers: tuple[str, ...] = ()
+    purposes: tuple[str, ...] = ()
+    secret_connections: bool = False
     id_token_alg: str = "RS256"
     client_uri: str = ""
     logo_uri: str = ""

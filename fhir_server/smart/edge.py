@@ -15,14 +15,12 @@ class Edge:
     """Functions of the HTTP edge, handed over by ``app``: the packages of the edge do not know one another.
 
     ``base_url`` is the address of FHIR as this caller reached it, ``language`` ``en`` or ``fr``; ``cors`` are the
-    headers for a page's origin, ``preflight`` those of an OPTIONS request besides. ``find_patient`` returns the id of
-    the one patient with an identifier that a caller may read, in the context of a request to this address.
-    ``open_context`` returns the context of a request by a caller: language, FHIR base and network address.
+    headers for a page's origin, ``preflight`` those of an OPTIONS request besides. ``open_context`` returns the context
+    of a request by a caller: language, FHIR base and network address.
     """
 
     base_url: Callable[[Environ], str]
     language: Callable[[Environ], str]
     cors: Callable[[str], list[tuple[str, str]]]
     preflight: Callable[[str], list[tuple[str, str]]]
-    find_patient: Callable[[Caller, str, str], str | None]
     open_context: Callable[[Caller, str, str, str], RequestContext]

@@ -1,7 +1,8 @@
 """IUA's claims: what a professional's software or a backend says of the access that it asks a token for.
 
 They come as form fields of the token request, or together as a JSON object in the field ``claims``. They are what the
-client states, never facts: who somebody is comes from the login. Domain: purposes of TRE_R248-ModeAcces.
+client states, never facts: who somebody is comes from the login, and a backend states no more than it is registered
+for. Domain: purposes of TRE_R248-ModeAcces.
 Spec: https://profiles.ihe.net/ITI/IUA/index.html#3714221-json-web-token-option
 """
 
@@ -14,9 +15,11 @@ from authlib.oauth2.rfc6749 import InvalidRequestError
 from marshmallow import Schema, ValidationError, fields, validate
 
 from fhir_server.access.caller import Mode
+from fhir_server.smart.clients import Client
 
+UNKNOWN_PERSON = "person_id is system|value of one patient to whom the client may refer, the one in context."
 PURPOSES = "urn:oid:1.2.250.1.213.1.1.4.248"
-_MODES = ("normal", "bris_de_glace", "centre_15")
+MODES = ("normal", "bris_de_glace", "centre_15")
 _LONGEST = 4_096
 _SHORT = validate.Length(min=1, max=256)
 
@@ -52,6 +55,12 @@ class Claims:
     secret: bool = False
     stated: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def person_id(self) -> str | None:
+        """The patient whose record it is about, ``system|value``."""
+        found: str | None = self.stated.get("person_id")
+        return found
+
 
 NO_CLAIMS = Claims()
 
@@ -73,6 +82,17 @@ def parse_claims(form: Mapping[str, str]) -> Claims:
     return _to_claims(known)
 
 
+def check_registered(claims: Claims, client: Client) -> None:
+    """Raise ``InvalidRequestError`` when a backend states what it is not registered for."""
+    if claims.mode != "normal" and claims.mode not in client.purposes:
+        raise InvalidRequestError("The client is not registered for this purpose_of_use.")
+    if claims.secret and not client.secret_connections:
+        raise InvalidRequestError("The client is not registered for a secret_connection.")
+    organization = claims.stated.get("subject_organization_id")
+    if organization is not None and organization not in client.organization_identifiers:
+        raise InvalidRequestError("subject_organization_id is not that of the client's organization.")
+
+
 def purpose_coding(mode: str) -> list[dict[str, str]]:
     """Return ``purpose_of_use`` as IUA writes it."""
     return [{"system": PURPOSES, "code": mode}]
@@ -81,8 +101,8 @@ def purpose_coding(mode: str) -> list[dict[str, str]]:
 def _to_claims(known: dict[str, Any]) -> Claims:
     reason, secret = known.pop("reason", ""), known.pop("secret_connection", False)
     purpose = known.pop("purpose_of_use", purpose_coding("normal"))[0]
-    if purpose["code"] not in _MODES or purpose.get("system", PURPOSES) != PURPOSES:
-        raise InvalidRequestError(f"purpose_of_use is one of {', '.join(_MODES)} of {PURPOSES}.")
+    if purpose["code"] not in MODES or purpose.get("system", PURPOSES) != PURPOSES:
+        raise InvalidRequestError(f"purpose_of_use is one of {', '.join(MODES)} of {PURPOSES}.")
     mode = cast(Literal["normal", "bris_de_glace", "centre_15"], purpose["code"])
     if mode == "bris_de_glace" and not reason.strip():
         raise InvalidRequestError("bris_de_glace needs a reason of at least 10 characters.")

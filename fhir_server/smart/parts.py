@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
+from fhir_server.access.caller import Caller
 from fhir_server.audit.security_log import SecurityLog
 from fhir_server.egress import Fetcher
 from fhir_server.settings import Settings
@@ -16,6 +17,9 @@ from fhir_server.smart.keys import SigningKeys
 from fhir_server.smart.launches import Launches
 from fhir_server.smart.people import People
 from fhir_server.smart.tokens import Lifetimes, Tokens
+
+FindPatient = Callable[[Caller, str, str], str | None]
+"""Returns the id of the one patient with an identifier to whom a caller may refer, in a request to a FHIR base."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +37,7 @@ class Parts:
     keys: SigningKeys
     key_sets: KeySets
     log: SecurityLog
+    find_patient: FindPatient
     admit_registration: Callable[[str], int]
     """Counts a registration by who sends it; returns the seconds to wait, 0 if it may go on."""
 
@@ -42,6 +47,7 @@ def build_parts(
     open_records: Callable[[], RecordStore],
     people: People,
     log: SecurityLog,
+    find_patient: FindPatient,
     admit_registration: Callable[[str], int],
     clock: Callable[[], datetime],
     random_bytes: Callable[[int], bytes],
@@ -65,5 +71,6 @@ def build_parts(
         keys=SigningKeys(path or settings.data_directory / "signing-keys.json", made_here=path is None),
         key_sets=KeySets(Fetcher(loopback=settings.fetch_loopback)),
         log=log,
+        find_patient=find_patient,
         admit_registration=admit_registration,
     )

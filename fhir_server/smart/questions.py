@@ -16,7 +16,6 @@ from fhir_server.smart.authority import Authority
 from fhir_server.smart.clients import Client
 from fhir_server.smart.consents import Consent
 from fhir_server.smart.decisions import Decision
-from fhir_server.smart.edge import Edge
 from fhir_server.smart.encounters import SCOPE as ENCOUNTER_SCOPE
 from fhir_server.smart.encounters import Encounters
 from fhir_server.smart.launches import Launch
@@ -47,7 +46,6 @@ class Questions:
     """Builds questions and reads answers."""
 
     parts: Parts
-    edge: Edge
     encounters: Encounters
 
     def build(self, request: SmartRequest, session: Session) -> Question:
@@ -119,7 +117,7 @@ class Questions:
         identifier = form.get("identifier", "").strip()
         if not identifier and not _is_about_patient(decision.words, clinical_only=True):
             return decision
-        found = self.edge.find_patient(self._caller(decision, question.client), identifier, question.base_url)
+        found = self.parts.find_patient(self._caller(decision, question.client), identifier, question.base_url)
         return NO_PATIENT if found is None else _about(decision, found)
 
     def _caller(self, decision: Decision, client: Client) -> Caller:

@@ -48,10 +48,10 @@ class SmartServer(AuthorizationServer):  # type: ignore[misc,unused-ignore]
             "expires_in": int(self.parts.tokens.lifetimes.of_access(authority)),
             "scope": scope,
         }
-        if authority.consent is not None:
-            token.update(authority.consent.context)
-            if refreshable and _REFRESHABLE & set(authority.consent.scope.split(" ")):
-                token["refresh_token"] = ground.secret()
+        token.update(authority.context)
+        consent = authority.consent
+        if consent is not None and refreshable and _REFRESHABLE & set(consent.scope.split(" ")):
+            token["refresh_token"] = ground.secret()
         return token
 
     def save_token(self, token: dict[str, Any], request: SmartRequest) -> None:

@@ -149,7 +149,7 @@ class Tokens:
         if use == "access":
             document["caller"] = to_document(authority.to_caller())
             document["subject"] = authority.subject
-            document["context"] = dict(consent.context) if consent is not None else {}
+            document["context"] = authority.context
             document["iua"] = dict(authority.claims.stated)
         self.ground.records.insert(TOKENS, document)
         return str(document["_id"])

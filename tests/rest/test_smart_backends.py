@@ -11,6 +11,8 @@ from tests.rest.smart import Smart
 from tests.rest.smart_apps import new_key
 from tests.rest.smart_people import DOCTOR, MARIE, Account, Professional
 
+INS = "urn:oid:1.2.250.1.213.1.4.10"
+DOMINIQUE = {"resourceType": "Patient", "id": "dom", "identifier": [{"system": INS, "value": "279035121518989"}]}
 NORMAL = [{"system": "urn:oid:1.2.250.1.213.1.1.4.248", "code": "normal"}]
 
 
@@ -56,7 +58,9 @@ def test_keys_inside_are_not_fetched(smart: Smart, url: str) -> None:
 
 
 def test_a_backend_states_what_for(smart: Smart) -> None:
-    backend, ehr = smart.backend(), smart.app("ehr", secret="e", roles=("ehr",))
+    smart.put(DOMINIQUE)
+    backend = smart.backend(purposes=("bris_de_glace",), secret_connections=True)
+    ehr = smart.app("ehr", secret="e", roles=("ehr",))
     form = {
         "purpose_of_use": "bris_de_glace",
         "reason": "found unconscious",
@@ -106,13 +110,35 @@ def test_a_professional_states_what_for_and_the_login_says_who(smart: Smart) -> 
 
 
 def test_an_emergency_lasts_a_quarter_of_an_hour_whatever_is_set(smart_with: Callable[..., Smart]) -> None:
-    backend = smart_with(professional_token_lifetime=7_200.0, access_token_lifetime=7_200.0).backend()
+    smart = smart_with(professional_token_lifetime=7_200.0, access_token_lifetime=7_200.0)
+    backend = smart.backend(purposes=("bris_de_glace",))
     assert backend.ask().get_json()["expires_in"] == 7_200
     glass = backend.ask(purpose_of_use="bris_de_glace", reason="found unconscious").get_json()
     assert glass["expires_in"] == 900
     token = backend.smart.composition.smart().tokens.find(glass["access_token"])
     assert token is not None
     assert round((token.expires - token.issued).total_seconds()) == 900
+
+
+def test_a_token_is_about_the_person_whom_its_claims_name(smart: Smart) -> None:
+    smart.put(DOMINIQUE)
+    ehr = smart.app("ehr", secret="e", roles=("ehr",))
+    given = smart.backend().ask(person_id=f"{INS}|279035121518989").get_json()
+    assert given["patient"] == "dom"
+    assert smart.caller(given["access_token"]).patient == "dom"
+    assert smart.introspect(given["access_token"], ehr)["patient"] == "dom"
+    assert "patient" not in smart.backend("other").ask().get_json()
+
+
+def test_a_professional_names_another_person_with_each_token(smart: Smart) -> None:
+    other = {"resourceType": "Patient", "id": "other", "identifier": [{"system": INS, "value": "1"}]}
+    smart.put(DOMINIQUE, other)
+    app = smart.app()
+    given = app.run(DOCTOR, "user/*.rs offline_access")
+    for value, patient in (("279035121518989", "dom"), ("1", "other")):
+        given = app.refresh(given["refresh_token"], person_id=f"{INS}|{value}").get_json()
+        assert given["patient"] == patient
+    assert "patient" not in app.refresh(given["refresh_token"]).get_json()
 
 
 def test_a_regulating_doctor_may_state_it(smart: Smart) -> None:

@@ -8,6 +8,7 @@ from authlib.oauth2.rfc6749.grants import ClientCredentialsGrant
 
 from fhir_server.smart.authority import Authority
 from fhir_server.smart.grants.issuing import SIGNING_METHODS, Issuing
+from fhir_server.smart.iua import check_registered
 from fhir_server.smart.scope_words import TRANSACTIONS, grantable_words, narrow_words
 
 
@@ -25,7 +26,9 @@ class ClientCredentials(Issuing, ClientCredentialsGrant):
         if not granted:
             raise InvalidScopeError()
         self.request.scope = " ".join(granted)
-        self.request.authority = Authority(client, claims=self.claimed())
+        claims = self.claimed()
+        check_registered(claims, client)
+        self.request.authority = self.about_person(Authority(client, claims=claims))
 
     def generate_token(self, **_: object) -> dict[str, object]:  # type: ignore[override]
         """Return the token response: for the scopes granted, without a refresh token."""

@@ -1,18 +1,21 @@
 """What all grants share: how clients prove themselves, and the token that they are answered with."""
 
+from dataclasses import replace
 from typing import Any
 
 from authlib.oauth2.rfc6749 import InvalidGrantError, InvalidRequestError
 
+from fhir_server.access.scopes import Scope
 from fhir_server.smart.authority import Authority
 from fhir_server.smart.clients import Client
 from fhir_server.smart.consents import Consent
-from fhir_server.smart.iua import NO_CLAIMS, Claims, parse_claims
+from fhir_server.smart.iua import NO_CLAIMS, UNKNOWN_PERSON, Claims, parse_claims
 from fhir_server.smart.requests import SmartRequest
 from fhir_server.smart.server import SmartServer
 
 CLIENT_METHODS = ["private_key_jwt", "client_secret_basic", "client_secret_post", "none"]
 SIGNING_METHODS = ["private_key_jwt"]
+_REFERRING = (Scope("user", "Patient", "rs"), Scope("system", "Patient", "rs"))
 
 
 class Issuing:
@@ -38,8 +41,25 @@ class Issuing:
         authority = Authority(client, consent, account, claims)
         if not authority.holds:
             raise InvalidGrantError("The account no longer acts for this patient.")
-        self.request.authority = authority
-        return authority
+        self.request.authority = self.about_person(authority)
+        established: Authority = self.request.authority
+        return established
+
+    def about_person(self, authority: Authority) -> Authority:
+        """Return the authority with the patient whom the claims name in context.
+
+        Raises ``InvalidRequestError``, in the same words for nobody, several, and another one than in context.
+        """
+        person_id = authority.claims.person_id
+        if person_id is None:
+            return authority
+        system, _, value = person_id.rpartition("|")
+        caller = replace(authority.to_caller(), scopes=_REFERRING)
+        find = self.server.parts.find_patient
+        found = find(caller, person_id, self.request.base_url) if system and value else None
+        if found is None or authority.patient not in (None, found):
+            raise InvalidRequestError(UNKNOWN_PERSON)
+        return replace(authority, about=found)
 
     def claimed(self) -> Claims:
         """Return the claims of the request."""
