@@ -27,6 +27,7 @@ from fhir_server.audit.security_log import SecurityLog
 from fhir_server.audit.trail import Origin as TrailOrigin
 from fhir_server.audit.trail import Trail
 from fhir_server.context import RequestContext, current_time, random_bytes
+from fhir_server.errors import FhirError
 from fhir_server.interactions.operation import own_definition_ids
 from fhir_server.repository.facts import FactsReader
 from fhir_server.repository.open_records import OpenRecords
@@ -127,7 +128,10 @@ class Composition:
         if not _IDENTIFIER.fullmatch(identifier):
             return None
         repository = self.open_context(caller, request_id(None), self.settings.language, base_url).repository
-        found = repository.match(repository.criteria("Patient", (("identifier", identifier),)), "refer")
+        try:
+            found = repository.match(repository.criteria("Patient", (("identifier", identifier),)), "refer")
+        except FhirError:  # what is no identifier is nobody's
+            return None
         return found[0].id if len(found) == 1 else None
 
     def registry(self) -> ParameterRegistry:
