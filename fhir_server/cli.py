@@ -323,6 +323,32 @@ def account_remove(name: str, data: Path | None) -> None:
     remove(_settings(data_directory=data), name)
 
 
+@account.command("keys")
+@click.argument("name")
+@_DATA
+def account_keys(name: str, data: Path | None) -> None:
+    """List the security keys of an account."""
+    from rich.console import Console
+
+    from fhir_server.commands.account import show_keys
+
+    show_keys(_settings(data_directory=data), name, Console())
+
+
+@account.command("remove-key")
+@click.argument("name")
+@click.argument("key")
+@_DATA
+def account_remove_key(name: str, key: str, data: Path | None) -> None:
+    """Forget one security key, KEY as `account keys` shows it; the account's sessions end.
+
+    The only second step of an account stays where one is required. A key that begins with a dash comes after --.
+    """
+    from fhir_server.commands.account import remove_key
+
+    remove_key(_settings(data_directory=data), name, key)
+
+
 @account.command("reset")
 @click.argument("name")
 @click.option("--password", is_flag=True, help="Set another password.")

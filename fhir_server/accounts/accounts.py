@@ -20,6 +20,7 @@ from fhir_server.accounts.security_keys import SecurityKeys
 from fhir_server.accounts.sessions import Session, Sessions
 from fhir_server.accounts.sign_in import SignIn, Throttles
 from fhir_server.accounts.throttle import Throttle
+from fhir_server.audit.security_events import Actor
 from fhir_server.audit.security_log import SecurityLog
 from fhir_server.context import RequestContext
 from fhir_server.settings import Settings
@@ -74,6 +75,17 @@ class Accounts:
         role = practitioner_role
         situation = next((each for each in found.situations if role and each.practitioner_role == role), None)
         return find_holder(self.store, found, situation, self.clock())
+
+    def remove_security_key(self, account: Account, key: str, by: Actor, but: str | None = None) -> bool:
+        """Forget one of an account's security keys and end its sessions, ``but`` one: who has the key may be in one.
+
+        False, and nothing ends, when there is no such key, or it is the last second factor where one is required.
+        """
+        required = self.sign_in.second_factor == "required"
+        if not self.directory.remove_security_key(account.id, key, by, leaves_a_factor=required):
+            return False
+        self.sessions.end_all(account.id, but)
+        return True
 
     def choose_situation(self, ctx: RequestContext, account: Account, id: str) -> Situation | None:
         """Return a situation of the account with the resources that stand for it; None when it has no such one.

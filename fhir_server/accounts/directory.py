@@ -155,6 +155,23 @@ class AccountDirectory:
         used = {"security_keys": {"$map": {"input": "$security_keys", "as": "key", "in": each}}}
         return self._change(held, used) is not None
 
+    def remove_security_key(self, id: str, key: str, by: Actor = THE_SERVER, *, leaves_a_factor: bool) -> bool:
+        """Forget an authenticator; False when the account has no such one.
+
+        ``leaves_a_factor``: neither does it go when the account would then rest on its password alone. Recovery codes
+        go with the last factor that they stand in for.
+        """
+        left = {"$filter": {"input": "$security_keys", "as": "key", "cond": {"$ne": ["$$key.id", key]}}}
+        none_left = {"$eq": [{"$size": left}, 0]}
+        alone = {"$and": [none_left, {"$eq": [{"$type": "$totp"}, "missing"]}]}
+        others = {"$or": [{"totp": {"$exists": True}}, {"security_keys.1": {"$exists": True}}]}
+        held = {"_id": id, "security_keys.id": key, **(others if leaves_a_factor else {})}
+        kept = {
+            "security_keys": {"$cond": [none_left, "$$REMOVE", left]},
+            "recovery_codes": {"$cond": [alone, "$$REMOVE", "$recovery_codes"]},
+        }
+        return self._told("security-key-removed", by, self._change(held, kept))
+
     def remove_second_factors(self, id: str, by: Actor = THE_SERVER) -> None:
         """Forget all second factors: their owner has lost them and proved who they are by other means."""
         gone: dict[str, Any] = dict.fromkeys(("totp", "totp_step", "recovery_codes", "security_keys"), "$$REMOVE")

@@ -35,10 +35,15 @@ _PROFESSION = Text(
 )
 _NO_PERSON = Text("The server has no such resource: {}.", "Le serveur n’a pas cette ressource : {}.")
 _NO_ACCOUNT = Text("There is no such account.", "Ce compte n’existe pas.")
+_KEY_STAYS = Text(
+    "The account has no such key, or it is the only second step; then reset it with --second-factor.",
+    "Le compte n’a pas cette clé, ou c’est sa seule deuxième étape ; réinitialisez-la alors avec --second-factor.",
+)
 _NOTHING_TO_RESET = Text(
     "Say what to reset: --password, --second-factor or both.",
     "Dites quoi réinitialiser : --password, --second-factor ou les deux.",
 )
+_KEY_HEADINGS = (Text("key", "clé"), Text("name", "nom"), Text("made", "créée"))
 _HEADINGS = (
     Text("id", "id"),
     Text("login name", "identifiant"),
@@ -133,6 +138,22 @@ def reset(settings: Settings, name: str, *, password: bool, second_factor: bool,
         say(Text("Reset; all sessions and tokens have ended.", "Réinitialisé ; sessions et jetons sont terminés."))
         if totp:
             _print_enrolment(accounts, account)
+
+
+def show_keys(settings: Settings, name: str, console: Console) -> None:
+    """Print the security keys of an account."""
+    with _opened(settings) as composition:
+        found = _found(composition.accounts(), name).security_keys
+    print_table(console, _KEY_HEADINGS, ((key.id, key.name, key.created.strftime("%Y-%m-%d")) for key in found))
+
+
+def remove_key(settings: Settings, name: str, key: str) -> None:
+    """Forget one security key of an account; its sessions end. Raises ``CommandFailed`` when it has to stay."""
+    with _opened(settings) as composition:
+        accounts = composition.accounts()
+        if not accounts.remove_security_key(_found(accounts, name), key, COMMAND_LINE):
+            raise CommandFailed(_KEY_STAYS)
+    say(Text("Removed; all sessions have ended.", "Supprimée ; toutes les sessions sont terminées."))
 
 
 def read_password() -> str:

@@ -1,9 +1,12 @@
 """Attacks on security keys: other sites, replayed and crossed ceremonies, clones, nonsense."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
+from fhir_server.accounts.account import SecurityKey
 from tests.rest.authenticator import Authenticator
-from tests.rest.signing_in import Browser, Site
+from tests.rest.signing_in import Browser, Clock, Site
 
 
 @pytest.mark.parametrize("path", ["/auth/login/webauthn", "/auth/login/webauthn/options"])
@@ -76,6 +79,36 @@ def test_a_registration_does_not_answer_for_a_sign_in_nor_the_other_way(site: Si
     options = other.send("/auth/login/enrol/webauthn/options", {}).get_json()
     assert other.send("/auth/login/enrol/webauthn", Authenticator().get(options)).status_code == 403
     assert other.send("/auth/login/enrol/webauthn", Authenticator().create(options)).status_code == 403
+
+
+def test_a_key_is_removed_by_its_owner_alone_and_shortly_after_a_sign_in(site: Site, clock: Clock) -> None:
+    prepared(site)
+    (owner,) = (one for one in site.accounts.directory.all() if one.login == "dominique")
+    key = owner.security_keys[0].id
+    thief = site.browser()
+    site.add_patient("paul", "p2")
+    thief.sign_in("paul")
+    thief.get("/auth/account")
+    for wanted in (key, "", "unknown", owner.id):
+        assert thief.post("/auth/account/security-key", {"key": wanted}).status_code == 409
+    clock.turn(minutes=16)
+    thief.get("/auth/account")
+    answer = thief.post("/auth/account/security-key", {"key": key})
+    assert answer.headers["Location"] == "/auth/login?again=1"
+    assert [one.id for one in site.accounts.directory.get(owner.id).security_keys] == [key]
+
+
+def test_of_two_keys_removed_at_once_one_stays_where_one_is_required(site: Site) -> None:
+    account = site.add_patient("dominique")
+    directory = site.accounts.directory
+    for name in ("a", "b"):
+        assert directory.add_security_key(account.id, SecurityKey(name, b"key", 0, name, site.clock()))
+    with ThreadPoolExecutor(2) as pool:
+        gone = list(
+            pool.map(lambda key: directory.remove_security_key(account.id, key, leaves_a_factor=True), ("a", "b"))
+        )
+    assert sorted(gone) == [False, True]
+    assert len(directory.get(account.id).security_keys) == 1
 
 
 def test_a_cloned_key_is_noticed_by_its_counter(site: Site) -> None:

@@ -91,6 +91,7 @@ def test_no_page_can_be_framed_injected_into_or_kept(site: Site, path: str) -> N
         "/auth/account/session",
         "/auth/account/app",
         "/auth/account/password",
+        "/auth/account/security-key",
         "/auth/account/recovery-codes",
         "/auth/login/enrol",
         "/auth/login/enrol/done",

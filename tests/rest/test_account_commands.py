@@ -7,6 +7,7 @@ import pyotp
 import pytest
 from click.testing import CliRunner, Result
 
+from fhir_server.accounts.account import SecurityKey
 from fhir_server.accounts.accounts import Accounts
 from fhir_server.app import Composition
 from fhir_server.cli import main
@@ -171,6 +172,24 @@ def test_a_password_is_reset_and_second_factors_are_forgotten(run: Run, accounts
     assert run("reset", "nobody", "--second-factor").exit_code == 1
 
 
+def test_a_lost_key_is_removed_by_its_id(run: Run, accounts: Accounts) -> None:
+    run("add", "olga", "--operator")
+    account = accounts.directory.find_by_login("olga")
+    assert account is not None
+    for name in ("lost", "kept"):
+        accounts.directory.add_security_key(account.id, SecurityKey(f"id-{name}", b"k", 0, name, accounts.clock()))
+    listed = run("keys", "olga").output
+    assert "id-lost" in listed
+    assert "kept" in listed
+    assert run("remove-key", "olga", "id-lost").exit_code == 0
+    assert [key.id for key in accounts.directory.get(account.id).security_keys] == ["id-kept"]
+    for key in ("id-lost", "id-kept"):
+        refused = run("remove-key", "olga", key)
+        assert refused.exit_code == 1
+        assert "no such key, or it is the only second step" in refused.output
+    assert run("keys", "nobody").exit_code == 1
+
+
 def test_a_password_at_the_terminal_is_typed_twice_and_not_shown(
     run: Run, accounts: Accounts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -194,7 +213,7 @@ def test_a_password_at_the_terminal_is_typed_twice_and_not_shown(
     assert asked == [{"text": "Password", "hide_input": True, "confirmation_prompt": True}]
 
 
-@pytest.mark.parametrize("command", ["add", "list", "lock", "unlock", "remove", "reset"])
+@pytest.mark.parametrize("command", ["add", "list", "lock", "unlock", "remove", "reset", "keys", "remove-key"])
 def test_every_command_says_what_it_does(command: str) -> None:
     result = CliRunner().invoke(main, ["account", command, "--help"])
     assert result.exit_code == 0

@@ -6,7 +6,9 @@ from datetime import timedelta
 import pyotp
 import pytest
 
+from fhir_server.accounts.account import to_actor
 from tests.rest.authenticator import Authenticator
+from tests.rest.security_audit import told
 from tests.rest.signing_in import PASSWORD, Browser, Clock, Site
 
 NEW_PASSWORD = "another staple entirely"
@@ -54,7 +56,7 @@ def test_a_key_without_a_name_and_one_more_key_are_fine(site: Site, browser: Bro
     done = browser.post("/auth/login/enrol/done").get_data(as_text=True)
     assert "<li><code>" not in done
     page = browser.get("/auth/account").get_data(as_text=True)
-    assert "<li>Security key</li>" in page
+    assert "<li><span>Security key</span>" in page
     assert "« Deuxième »" in page
     other = site.browser()
     other.sign_in("dominique")
@@ -75,6 +77,69 @@ def test_a_key_registered_by_somebody_else_is_refused(site: Site, browser: Brows
     assert answer.status_code == 403
     assert "not been accepted" in answer.get_json()["problem"]
     assert other.post("/auth/login/enrol/done").status_code == 403
+
+
+def key_ids(site: Site) -> list[str]:
+    account = site.accounts.directory.find_by_login("dominique")
+    assert account is not None
+    return [key.id for key in account.security_keys]
+
+
+def test_one_of_two_keys_is_removed_and_other_sign_ins_end(site: Site, browser: Browser) -> None:
+    lost, kept = registered(site, browser, "Perdue"), registered(site, browser, "Gardée")
+    other = site.browser()
+    other.sign_in("dominique")
+    other.follow()
+    options = other.send("/auth/login/webauthn/options", {}).get_json()
+    assert other.send("/auth/login/webauthn", lost.get(options)).status_code == 200
+    browser.get("/auth/account")
+    assert browser.post("/auth/account/security-key", {"key": key_ids(site)[0]}).status_code == 303
+    text = browser.get("/auth/account").get_data(as_text=True)
+    assert "Perdue" not in text
+    assert "Gardée" in text
+    assert not other.is_signed_in
+    other.sign_in("dominique")
+    other.follow()
+    options = other.send("/auth/login/webauthn/options", {}).get_json()
+    assert other.send("/auth/login/webauthn", lost.get(options)).status_code == 403
+    options = other.send("/auth/login/webauthn/options", {}).get_json()
+    assert other.send("/auth/login/webauthn", kept.get(options)).status_code == 200
+    (event,) = told(site.composition, "security-key-removed")
+    assert event.by == event.resource["agent"][-1]["who"]["identifier"]["value"]
+
+
+def test_the_last_second_step_goes_only_where_none_is_required(make_site: Callable[..., Site], clock: Clock) -> None:
+    site = make_site()
+    site.add_patient("dominique")
+    browser = site.browser()
+    browser.sign_in("dominique")
+    registered(site, browser)
+    browser.post("/auth/login/enrol/done")
+    strict = make_site(second_factor="required")
+    account = strict.accounts.directory.find_by_login("dominique")
+    assert account is not None
+    assert not strict.accounts.remove_security_key(account, account.security_keys[0].id, to_actor(account))
+    assert browser.is_signed_in, "what is not removed ends nothing"
+    browser.get("/auth/account")
+    assert browser.post("/auth/account/security-key", {"key": key_ids(site)[0]}).status_code == 303
+    assert "None. Your account rests on the password alone." in browser.get("/auth/account").get_data(as_text=True)
+    bare = site.accounts.directory.get(account.id)
+    assert (bare.second_factor, bare.recovery_codes) == (False, ())
+
+
+def test_an_app_beside_lets_the_only_key_go_and_recovery_codes_stay(make_site: Callable[..., Site]) -> None:
+    site = make_site(second_factor="required")
+    account = site.add_patient("dominique")
+    browser = site.browser()
+    browser.sign_in("dominique")
+    registered(site, browser)
+    browser.post("/auth/login/enrol/done")
+    site.add_totp(account)
+    site.accounts.codes.renew_recovery_codes(account)
+    now = site.accounts.directory.get(account.id)
+    assert site.accounts.remove_security_key(now, now.security_keys[0].id, to_actor(now))
+    left = site.accounts.directory.get(account.id)
+    assert (left.security_keys, len(left.recovery_codes), left.totp is not None) == ((), 10, True)
 
 
 def test_an_app_is_set_up_beside_a_key_and_only_once(site: Site, browser: Browser) -> None:

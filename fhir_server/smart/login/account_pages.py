@@ -73,6 +73,7 @@ class AccountPages:
         add("/account/session", "end_session", self.end_session, methods=["POST"])
         add("/account/app", "end_app", self.end_app, methods=["POST"])
         add("/account/password", "password", self.password, methods=["POST"])
+        add("/account/security-key", "remove_key", self.remove_key, methods=["POST"])
         add("/account/recovery-codes", "recovery_codes", self.recovery_codes, methods=["POST"])
         add("/login/enrol", "enrol", self.enrol, methods=["GET", "POST"])
         add("/login/enrol/webauthn/options", "enrol_options", self.enrol_options, methods=["POST"])
@@ -140,6 +141,21 @@ class AccountPages:
         accounts.directory.set_password(account.id, accounts.passwords.hash(form["new"]), accounts.clock(), by)
         attempt = accounts.sign_in.advance(session, account, "complete", address=browser.address)
         return self.desk.proceed(browser, attempt, "/auth/account?changed=1")
+
+    def remove_key(self) -> Response:
+        """Forget one of the account's security keys; other sign-ins end."""
+        browser = self.desk.browser()
+        found = self.desk.session(browser, "complete")
+        if found is None or not self.desk.is_ours(browser, request.form.get("csrf")):
+            return self.desk.expired(browser)
+        session, account = found
+        if not self._is_fresh(session):
+            return self.desk.go(browser, "/auth/login?again=1")
+        by, key = to_actor(account, browser.address), request.form.get("key", "")
+        if not self.desk.accounts.remove_security_key(account, key, by, session.id):
+            problem = say(browser, "key-kept")
+            return self._account_page(browser, session, account, problem=problem, status=409)
+        return self.desk.go(browser, "/auth/account")
 
     def recovery_codes(self) -> Response:
         """Make new recovery codes and show them, once."""

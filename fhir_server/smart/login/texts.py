@@ -78,6 +78,11 @@ TEXTS: Mapping[str, Text] = {
     "key": Text("Security key", "Clé de sécurité"),
     "key-name": Text("Name of this key", "Nom de cette clé"),
     "key-add": Text("Add a security key", "Ajouter une clé de sécurité"),
+    "key-remove": Text("Remove", "Supprimer"),
+    "key-kept": Text(
+        "This key is not removed: it is not there any more, or it is your only second step. Add another one first.",
+        "Cette clé n’est pas supprimée : elle n’existe plus, ou c’est votre seule deuxième étape. Ajoutez-en une.",
+    ),
     "recovery": Text("Your recovery codes", "Vos codes de secours"),
     "recovery-about": Text(
         "Write these codes down and keep them in a safe place. Each opens your account once if you lose your phone or "
