@@ -44,6 +44,9 @@ class Session:
     """The sealed secret of a one-time password that is being set up."""
     agent: str = ""
     """Browser and system in a few words, for the list that its owner sees."""
+    provider: str = ""
+    """The identity provider that has vouched for its owner, and its sealed id token: to sign out there too."""
+    id_token: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,8 @@ class Proofs:
     situation: str = ""
     agent: str = ""
     address: str = ""
+    provider: str = ""
+    id_token: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +92,8 @@ class Sessions:
                 "amr": list(proofs.amr),
                 "situation": proofs.situation,
                 "agent": proofs.agent,
+                "provider": proofs.provider,
+                "id_token": proofs.id_token,
             },
         )
         return token
@@ -153,4 +160,6 @@ def _session(found: Mapping[str, Any]) -> Session:
         situation=found["situation"],
         enrolment=found.get("enrolment"),
         agent=found["agent"],
+        provider=found.get("provider", ""),
+        id_token=found.get("id_token"),
     )

@@ -108,6 +108,8 @@ class SignIn:
             situation or session.situation,
             session.agent,
             address,
+            session.provider,
+            session.id_token,
         )
         return self._session(account, step, proofs, session)
 

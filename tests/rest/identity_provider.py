@@ -16,7 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit
 
-from joserfc import jwt
+from joserfc import jwe, jwt
 from joserfc.jwk import ECKey, OctKey, RSAKey
 from joserfc.jws import JWSRegistry
 
@@ -46,6 +46,14 @@ class Provider:
     """Makes the id token instead."""
     answer: dict[str, Any] = field(default_factory=dict)
     """Members of the token answer in place of the right ones."""
+    encrypted_for: Any = None
+    """A public key that userinfo is encrypted for, with the algorithm that it names; None: it is signed alone."""
+    signs_userinfo_with: Any = None
+    """A key that is not the provider's."""
+    given: list[str] = field(default_factory=list)
+    """The id tokens that it has given."""
+    encryption: dict[str, str] = field(default_factory=dict)
+    """Headers of the encryption in place of the right ones."""
     names_itself: bool = True
     statuses: dict[str, int] = field(default_factory=dict)
     bodies: dict[str, bytes] = field(default_factory=dict)
@@ -79,6 +87,9 @@ class Provider:
             "userinfo_signing_alg_values_supported": [self.algorithm],
             "token_endpoint_auth_methods_supported": ["client_secret_basic"],
             "authorization_response_iss_parameter_supported": self.names_itself,
+            "end_session_endpoint": f"{self.issuer}/session/end",
+            "userinfo_encryption_alg_values_supported": ["ECDH-ES", "RSA-OAEP-256"],
+            "userinfo_encryption_enc_values_supported": ["A256GCM"],
             **self.announced,
         }
 
@@ -95,7 +106,8 @@ class Provider:
         challenge = urlsafe_b64encode(sha256(form["code_verifier"].encode()).digest()).rstrip(b"=").decode()
         if asked["code_challenge_method"] != "S256" or asked["code_challenge"] != challenge:
             return 400, {"error": "invalid_grant"}
-        answer = {"access_token": "at", "token_type": "Bearer", "id_token": self.id_token(asked), **self.answer}
+        self.given.append(self.id_token(asked))
+        answer = {"access_token": "at", "token_type": "Bearer", "id_token": self.given[-1], **self.answer}
         return 200, {name: value for name, value in answer.items() if value is not None}
 
     def id_token(self, asked: dict[str, str]) -> str:
@@ -119,6 +131,22 @@ class Provider:
         if self.forge is not None:
             return self.forge(self, header, claims)
         return jwt.encode(header, claims, self.key, algorithms=[self.algorithm])
+
+    def signed(self, told: dict[str, Any]) -> str:
+        """Return userinfo as it is signed."""
+        key = self.signs_userinfo_with or self.key
+        algorithm = "RS256" if isinstance(key, RSAKey) else self.algorithm
+        return jwt.encode({"alg": algorithm, "kid": self.key.kid}, told, key, algorithms=[algorithm])
+
+    def encrypted(self, signed: str) -> str:
+        """Return what is sent of signed userinfo."""
+        if self.encrypted_for is None:
+            return signed
+        key = self.encrypted_for
+        header = {"alg": key.alg, "enc": "A256GCM", "kid": key.kid, "cty": "JWT", **self.encryption}
+        registry = jwe.JWERegistry(algorithms=[header["alg"], header["enc"], header.get("zip", "DEF")])
+        registry.strict_check_header = False
+        return jwe.encrypt_compact(header, signed.encode(), key, registry=registry)
 
     def told(self) -> dict[str, Any]:
         """Return the claims of the person."""
@@ -160,9 +188,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _userinfo(self) -> None:
         told = self.provider.told()
         if self.provider.signed_userinfo:
-            header = {"alg": self.provider.algorithm, "kid": self.provider.key.kid}
-            signed = jwt.encode(header, told, self.provider.key, algorithms=[self.provider.algorithm])
-            self._send(self.provider.statuses.get("userinfo", 200), signed.encode(), "application/jwt; charset=utf-8")
+            sent = self.provider.bodies.get("userinfo") or self.provider.encrypted(self.provider.signed(told)).encode()
+            self._send(self.provider.statuses.get("userinfo", 200), sent, "application/jwt; charset=utf-8")
         else:
             self._json(told, "userinfo")
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from flask import Blueprint
+from flask import Blueprint, jsonify
 from werkzeug.http import parse_cookie
 
 from fhir_server.accounts.accounts import Accounts, to_origin
@@ -13,6 +13,7 @@ from fhir_server.egress import Fetcher
 from fhir_server.settings import Settings
 from fhir_server.smart.login.account_pages import AccountPages, Apps
 from fhir_server.smart.login.browser import cookies_of
+from fhir_server.smart.login.federation.encryption import EncryptionKeys
 from fhir_server.smart.login.federation.exchange import Exchange
 from fhir_server.smart.login.federation.providers import Directory, providers_of
 from fhir_server.smart.login.federation_pages import FederationPages, Report
@@ -56,15 +57,19 @@ def login_blueprint(
     )
     desk = Desk(settings, open_accounts, open_context)
     providers = providers_of(settings)
-    sign_in = SignInPages(desk, frozenset(providers))
+    keys = EncryptionKeys(settings.data_directory / "encryption-keys.json")
+    exchanges = _exchanges(settings, open_accounts, providers, keys)
+    sign_in = SignInPages(desk, frozenset(providers), exchanges)
     sign_in.install(blueprint)
     AccountPages(desk, sign_in, apps).install(blueprint)
-    FederationPages(desk, sign_in, _exchanges(settings, open_accounts, providers), report).install(blueprint)
+    FederationPages(desk, sign_in, exchanges, report).install(blueprint)
+    if providers:
+        blueprint.add_url_rule("/federation/jwks", "federation_keys", lambda: jsonify(keys.public()))
     return blueprint
 
 
 def _exchanges(
-    settings: Settings, open_accounts: Callable[[], Accounts], providers: Mapping[str, Any]
+    settings: Settings, open_accounts: Callable[[], Accounts], providers: Mapping[str, Any], keys: EncryptionKeys
 ) -> Callable[[], Mapping[str, Exchange]]:
     """Return a function that gives the exchange with each provider; what they publish is kept between calls."""
     fetcher = Fetcher(loopback=settings.fetch_loopback)
@@ -83,6 +88,8 @@ def _exchanges(
                 accounts.directory.records,
                 accounts.sessions.random,
                 f"{origin}/auth/federation/{name}/callback",
+                f"{origin}/auth/federation/{name}/signed-out",
+                keys,
             )
             for name, provider in providers.items()
         }

@@ -36,6 +36,7 @@ class FederationPages:
         """Add the routes."""
         blueprint.add_url_rule("/federation/<provider>", "federation", self.begin)
         blueprint.add_url_rule("/federation/<provider>/callback", "federation_callback", self.finish)
+        blueprint.add_url_rule("/federation/<provider>/signed-out", "federation_signed_out", self.signed_out)
 
     def begin(self, provider: str) -> Response:
         """Send the browser to a provider."""
@@ -64,12 +65,27 @@ class FederationPages:
             self._tell_refused(browser)
             kind = "patient" if provider == "franceconnect" else "professional"
             return self._refused(browser, provider, f"refused-{kind}", "nobody known", 403)
-        return self._open(browser, account, vouched)
+        return self._open(browser, provider, account, vouched)
 
-    def _open(self, browser: Browser, account: Account, vouched: Vouched) -> Response:
+    def signed_out(self, provider: str) -> Response:
+        """Greet who comes back from signing out at a provider, if this browser was sent there."""
+        exchange = self._exchange(provider)
+        browser = self.desk.browser()
+        left = exchange.has_left(request.args.get("state", ""), browser.visit, self.desk.accounts.clock())
+        return self.desk.go(browser, "/auth/login?signed-out=1" if left else "/auth/login")
+
+    def _open(self, browser: Browser, provider: str, account: Account, vouched: Vouched) -> Response:
         accounts = self.desk.accounts
         self.desk.end_former(browser)
-        proofs = Proofs(vouched.auth_time, AMR, vouched.acr, agent=browser.agent, address=browser.address)
+        proofs = Proofs(
+            vouched.auth_time,
+            AMR,
+            vouched.acr,
+            agent=browser.agent,
+            address=browser.address,
+            provider=provider,
+            id_token=accounts.sealer.seal(vouched.id_token.encode(), account.id),
+        )
         return self.sign_in.go_on(browser, accounts.sign_in.federated(account, proofs), vouched.next)
 
     def _recognise(self, browser: Browser, provider: str, vouched: Vouched) -> Account | None:

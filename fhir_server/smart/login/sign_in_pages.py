@@ -3,7 +3,7 @@
 Every form carries a proof that it was made for this browser and session; every answer to a wrong one is the same.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,8 @@ from fhir_server.accounts.sessions import Session
 from fhir_server.accounts.sign_in import Attempt
 from fhir_server.errors import FhirError
 from fhir_server.smart.login.browser import Browser, own_path
+from fhir_server.smart.login.federation.exchange import Exchange
+from fhir_server.smart.login.federation.providers import ProviderUnavailable
 from fhir_server.smart.login.pages import Desk, say, to_wait
 
 _LONGEST_FIELD = 1_024
@@ -71,6 +73,7 @@ class SignInPages:
 
     desk: Desk
     providers: frozenset[str]
+    open_exchanges: Callable[[], Mapping[str, Exchange]]
 
     def install(self, blueprint: Blueprint) -> None:
         """Add the routes."""
@@ -162,16 +165,34 @@ class SignInPages:
         return self.desk.proceed(browser, attempt, own_path(form["next"]))
 
     def logout(self) -> Response:
-        """Ask whether to sign out, or do it."""
+        """Ask whether to sign out, or do it; who came through a provider goes on to sign out there."""
         browser = self.desk.browser()
         if request.method == "GET":
             return self.desk.page(browser, "logout")
         if not self.desk.is_ours(browser, request.form.get("csrf")):
             return self.desk.expired(browser)
+        elsewhere = self._elsewhere(browser)
         self.desk.end_former(browser)
-        response = self.desk.go(browser, "/auth/login?signed-out=1")
+        if elsewhere is None:
+            response = self.desk.go(browser, "/auth/login?signed-out=1")
+        else:
+            # Not a redirect: browsers would apply this page's form-action to it, and to all that follow.
+            response = self.desk.page(browser, "signed_out", elsewhere=elsewhere)
         browser.cookies.drop(response, browser.cookies.session)
         return response
+
+    def _elsewhere(self, browser: Browser) -> str | None:
+        """Return where the browser's session ends at its provider; None if there is none, or it does not answer."""
+        found = self.desk.session(browser, "situation", "complete")
+        exchange = self.open_exchanges().get(found[0].provider) if found is not None else None
+        if found is None or exchange is None or found[0].id_token is None:
+            return None
+        accounts, account = self.desk.accounts, found[1]
+        try:
+            id_token = accounts.sealer.open(found[0].id_token, account.id).decode()
+            return exchange.leave(id_token, browser.visit, accounts.clock())
+        except ProviderUnavailable:
+            return None
 
     def go_on(self, browser: Browser, attempt: Attempt, next: str) -> Response:
         """Return the way on; a professional of one situation alone has nothing to choose."""

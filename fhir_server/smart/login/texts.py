@@ -34,6 +34,10 @@ TEXTS: Mapping[str, Text] = {
         "Cette page a expiré ou ne correspond pas à ce navigateur. Veuillez réessayer.",
     ),
     "signed-out": Text("You are signed out.", "Vous êtes déconnecté."),
+    "signed-out-here": Text(
+        "You are signed out here. You go on to sign out of the service that has identified you.",
+        "Vous êtes déconnecté ici. Vous allez l’être aussi du service qui vous a identifié.",
+    ),
     "confirm": Text("Confirm it is you", "Confirmez votre identité"),
     "again-for-change": Text(
         "To change how you sign in, please sign in once more.",

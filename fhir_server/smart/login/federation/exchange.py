@@ -19,6 +19,7 @@ from authlib.oauth2 import OAuth2Client, OAuth2Error
 
 from fhir_server.accounts.federated import Subject
 from fhir_server.egress import Answer, Fetcher, FetchRefused
+from fhir_server.smart.login.federation.encryption import EncryptionKeys
 from fhir_server.smart.login.federation.providers import Directory, Metadata, Provider, ProviderUnavailable
 from fhir_server.smart.login.federation.tokens import Unverified, Verifier
 from fhir_server.storage.records import Records
@@ -30,18 +31,22 @@ _SECRET_BYTES = 32
 
 @dataclass(frozen=True, slots=True)
 class Vouched:
-    """Somebody whom a provider has vouched for, with all that it has said of them."""
+    """Somebody whom a provider has vouched for by its ``id_token``, with all that it has said of them."""
 
     subject: Subject
     claims: Mapping[str, Any]
     acr: str
     auth_time: datetime
     next: str
+    id_token: str
 
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """The code flow with one provider. ``redirect_uri`` is where it sends people back to."""
+    """The code flow with one provider, and the way out of it.
+
+    ``redirect_uri`` is where it sends people back to who have signed in, ``leaving_uri`` who have signed out.
+    """
 
     provider: Provider
     directory: Directory
@@ -49,6 +54,8 @@ class Exchange:
     records: Records
     random: Callable[[int], bytes]
     redirect_uri: str
+    leaving_uri: str
+    keys: EncryptionKeys
 
     def begin(self, visit: str, next: str, now: datetime, *, fresh: bool = False) -> str:
         """Return where to send the browser; ``fresh``: who is signed in there is asked again.
@@ -93,10 +100,37 @@ class Exchange:
         token = self._exchange(metadata, answer["code"], kept["verifier"])
         return self._vouched(metadata, token, kept, now)
 
+    def leave(self, id_token: str, visit: str, now: datetime) -> str | None:
+        """Return where to send the browser to end the session with the provider too; None if it ends none.
+
+        Spec: https://openid.net/specs/openid-connect-rpinitiated-1_0.html. Raises ``ProviderUnavailable``.
+        """
+        endpoint = self.directory.metadata(self.provider).end_session_endpoint
+        if not endpoint:
+            return None
+        state = self._secret()
+        kept = {"_id": _digest(f"leaving {state}"), "provider": self.provider.name, "visit": _digest(visit)}
+        self.records.insert(COLLECTION, {**kept, "expires": now + LIFETIME})
+        asked = {
+            "id_token_hint": id_token,
+            "state": state,
+            "post_logout_redirect_uri": self.leaving_uri,
+            "client_id": self.provider.client_id,
+        }
+        return f"{endpoint}{'&' if '?' in endpoint else '?'}{urlencode(asked)}"
+
+    def has_left(self, state: str, visit: str, now: datetime) -> bool:
+        """Say whether this browser was sent away with that state; once."""
+        try:
+            self._take(f"leaving {state}", visit, now)
+        except Unverified:
+            return False
+        return True
+
     def _vouched(self, metadata: Metadata, token: Mapping[str, Any], kept: Mapping[str, Any], now: datetime) -> Vouched:
-        verifier = Verifier(self.provider, metadata, self.directory)
-        access_token = str(token["access_token"])
-        claims = verifier.id_token(str(token.get("id_token", "")), kept["nonce"], access_token, now)
+        verifier = Verifier(self.provider, metadata, self.directory, self.keys)
+        access_token, id_token = str(token["access_token"]), str(token.get("id_token", ""))
+        claims = verifier.id_token(id_token, kept["nonce"], access_token, now)
         told = self._userinfo(verifier, metadata, access_token)
         if not isinstance(claims["sub"], str) or not claims["sub"] or told.get("sub") != claims["sub"]:
             raise Unverified("userinfo: another subject")
@@ -109,6 +143,7 @@ class Exchange:
             acr if isinstance(acr, str) else "",
             min(moment, now),
             kept["next"],
+            id_token,
         )
 
     def _take(self, state: str, visit: str, now: datetime) -> Mapping[str, Any]:

@@ -17,6 +17,7 @@ from marshmallow import EXCLUDE, Schema, ValidationError, fields
 
 from fhir_server.egress import Fetcher, FetchRefused
 from fhir_server.settings import Settings
+from fhir_server.smart.login.federation.encryption import ALGORITHMS, ENCODINGS
 
 ProviderName = Literal["psc", "franceconnect"]
 _FRESH = timedelta(minutes=10)
@@ -102,12 +103,22 @@ class _Configuration(Schema):
         data_key="token_endpoint_auth_methods_supported",
         load_default=lambda: ["client_secret_basic"],
     )
+    encryption_algorithms = fields.List(
+        fields.String(), data_key="userinfo_encryption_alg_values_supported", load_default=list
+    )
+    encryption_encodings = fields.List(
+        fields.String(), data_key="userinfo_encryption_enc_values_supported", load_default=list
+    )
+    end_session_endpoint = fields.String(load_default="")
     names_itself = fields.Boolean(data_key="authorization_response_iss_parameter_supported", load_default=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Metadata:
-    """What a provider says of itself. ``names_itself``: its answers carry ``iss`` (RFC 9207)."""
+    """What a provider says of itself. ``names_itself``: its answers carry ``iss`` (RFC 9207).
+
+    ``end_session_endpoint`` is empty when it ends no sessions at our request.
+    """
 
     authorization_endpoint: str
     token_endpoint: str
@@ -117,6 +128,9 @@ class Metadata:
     userinfo_algorithms: frozenset[str]
     auth_method: str
     names_itself: bool
+    encryption_algorithms: frozenset[str]
+    encryption_encodings: frozenset[str]
+    end_session_endpoint: str
 
 
 @dataclass(slots=True)
@@ -177,6 +191,8 @@ def _to_metadata(document: Any, provider: Provider, fetcher: Fetcher) -> Metadat
     if read["issuer"].rstrip("/") != provider.issuer:
         raise ValueError("another issuer")
     fetcher.check(read["authorization_endpoint"])
+    if read["end_session_endpoint"]:
+        fetcher.check(read["end_session_endpoint"])
     methods = read["auth_methods"]
     return Metadata(
         read["authorization_endpoint"],
@@ -187,6 +203,9 @@ def _to_metadata(document: Any, provider: Provider, fetcher: Fetcher) -> Metadat
         provider.algorithms & frozenset(read["userinfo_algorithms"] or read["id_token_algorithms"]),
         "client_secret_basic" if "client_secret_basic" in methods else "client_secret_post",
         read["names_itself"],
+        ALGORITHMS & frozenset(read["encryption_algorithms"]),
+        ENCODINGS & frozenset(read["encryption_encodings"]),
+        read["end_session_endpoint"],
     )
 
 

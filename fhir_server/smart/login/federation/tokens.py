@@ -14,6 +14,7 @@ from joserfc import jws, jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, OctKey, RSAKey
 
+from fhir_server.smart.login.federation.encryption import EncryptionKeys, Unreadable
 from fhir_server.smart.login.federation.providers import Directory, Metadata, Provider
 
 SKEW = 30
@@ -23,6 +24,7 @@ OLDEST = 600
 """Seconds that may lie between the making of a token and its use."""
 
 _SMALLEST_RSA = 2048
+_PARTS_OF_JWE = 5
 _KINDS: Mapping[str, tuple[str, type[RSAKey] | type[ECKey]]] = {"RS256": ("RSA", RSAKey), "ES256": ("EC", ECKey)}
 
 
@@ -37,6 +39,7 @@ class Verifier:
     provider: Provider
     metadata: Metadata
     directory: Directory
+    keys: EncryptionKeys
 
     def id_token(self, token: str, nonce: str, access_token: str, now: datetime) -> dict[str, Any]:
         """Return the claims of an id token made for this very sign-in, or raise ``Unverified``."""
@@ -56,14 +59,22 @@ class Verifier:
         return dict(verified.claims)
 
     def userinfo(self, token: str) -> dict[str, Any]:
-        """Return the claims of signed userinfo meant for us, or raise ``Unverified``."""
-        claims = dict(self._verified(token, self.metadata.userinfo_algorithms).claims)
+        """Return the claims of signed userinfo meant for us, encrypted or not, or raise ``Unverified``."""
+        signed = self._opened(token) if token.count(".") == _PARTS_OF_JWE - 1 else token
+        claims = dict(self._verified(signed, self.metadata.userinfo_algorithms).claims)
         if claims.get("iss", self.provider.issuer) != self.provider.issuer:
             raise Unverified("userinfo: another issuer")
         audience = claims.get("aud", self.provider.client_id)
         if self.provider.client_id not in (audience if isinstance(audience, list) else [audience]):
             raise Unverified("userinfo: another audience")
         return claims
+
+    def _opened(self, token: str) -> str:
+        """Return the signed token within an encrypted one: what only we could read is still to be verified."""
+        try:
+            return self.keys.open(token, self.metadata.encryption_algorithms, self.metadata.encryption_encodings)
+        except Unreadable as problem:
+            raise Unverified(f"userinfo: {problem}") from None
 
     def _verified(self, token: str, allowed: frozenset[str]) -> jwt.Token:
         try:
