@@ -46,9 +46,8 @@ class Authority:
     @property
     def person(self) -> Person | None:
         """Whom the account acts for in this consent; None for a professional, or when it may not (any more)."""
-        if self.account is None or self.consent is None:
-            return None
-        return next((one for one in self.account.persons if one.patient == self.consent.patient), None)
+        persons = self.account.persons if self.account is not None else ()
+        return next((one for one in persons if one.patient == self.patient), None)
 
     @property
     def holds(self) -> bool:

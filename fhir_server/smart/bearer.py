@@ -15,7 +15,6 @@ from fhir_server.errors import Login, Text
 from fhir_server.smart.ground import BELIEVED
 from fhir_server.smart.tokens import Token, Tokens
 
-_MOST_KNOWN = 10_000
 _PUBLIC = frozenset({"/fhir/metadata", "/fhir/metadata/"})
 """What a client reads before it can know where to get a token."""
 
@@ -43,6 +42,8 @@ class BearerTokens:
     """Establishes the caller from the Authorization header, by ``authenticate``, as ``rest.authentication`` asks."""
 
     tokens: Tokens
+    most_known: int = 10_000
+    """Tokens remembered at a time; with one more all are forgotten."""
     _known: dict[str, tuple[float, Token, Caller]] = field(default_factory=dict)
     """Tokens looked up less than half a second ago, by themselves: never written anywhere."""
 
@@ -77,7 +78,7 @@ class BearerTokens:
         if token is None or token.use != "access":
             self._known.pop(word, None)
             raise _refused(_BAD, "invalid_token")
-        if len(self._known) >= _MOST_KNOWN:
+        if len(self._known) >= self.most_known:
             self._known.clear()
         caller = token.to_caller()
         self._known[word] = (now, token, caller)

@@ -11,7 +11,7 @@ from werkzeug.datastructures import MultiDict
 
 from fhir_server.access.caller import Caller
 from fhir_server.access.scopes import Scope
-from fhir_server.errors import FhirError, Text
+from fhir_server.errors import Text
 from fhir_server.fhir.json import parse_json
 from fhir_server.interactions.dispatch import dispatch_audited
 from fhir_server.interactions.request import FhirRequest
@@ -81,10 +81,7 @@ class Encounters:
             ("_count", str(MOST_SHOWN)),
             *more,
         )
-        try:
-            answer = dispatch_audited(ctx, FhirRequest("GET", ("Encounter",), parameters, handling="strict"))
-        except FhirError:
-            return ()
+        answer = dispatch_audited(ctx, FhirRequest("GET", ("Encounter",), parameters, handling="strict"))
         assert isinstance(answer.body, bytes)
         found = [entry["resource"] for entry in parse_json(answer.body).get("entry", ())]
         return tuple(Encounter(one["id"], _label(one)) for one in found if one["resourceType"] == "Encounter")

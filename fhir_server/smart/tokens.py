@@ -64,18 +64,6 @@ class Token(TokenMixin):
         """Say whether it was given to this client."""
         return self.client == client.id
 
-    def get_scope(self) -> str:
-        """Return its scope."""
-        return self.scope
-
-    def is_expired(self) -> bool:
-        """Say no: an expired token is not found at all."""
-        return False
-
-    def is_revoked(self) -> bool:
-        """Say no: a revoked token is not there any more."""
-        return False
-
     def to_caller(self) -> Caller:
         """Return who the requests with this token are from."""
         return to_caller(self.document["caller"], self.scope, self.id)

@@ -51,6 +51,15 @@ def test_without_a_good_token_there_is_nothing(smart: Smart, header: str | None)
         assert "x-request-id" in {name.lower() for name in dict(answer.headers)}
 
 
+def test_tokens_without_end_are_not_all_remembered(smart: Smart) -> None:
+    bearer = BearerTokens(smart.composition.smart().tokens, most_known=2)
+    words = [smart.backend(f"b{number}").token() for number in range(5)]
+    for word in words:
+        environ = {"HTTP_AUTHORIZATION": f"Bearer {word}", "PATH_INFO": "/fhir/Patient", "REQUEST_METHOD": "GET"}
+        assert bearer.authenticate(environ).kind == "system"
+        assert len(bearer._known) <= 2
+
+
 def test_a_token_does_not_belong_into_a_url(smart: Smart) -> None:
     token = smart.app().run(MARIE, "patient/*.rs")["access_token"]
     for query in (f"access_token={token}", f"a=1&access%5Ftoken={token}", "access_token=", f"acc%65ss_token={token}"):

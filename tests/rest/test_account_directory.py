@@ -10,6 +10,7 @@ from fhir_server.accounts.accounts import knows_security_keys
 from fhir_server.accounts.holders import find_holder
 from fhir_server.egress import Fetcher
 from fhir_server.errors import Conflict, NotFound
+from fhir_server.smart.login.federation.encryption import EncryptionKeys
 from fhir_server.smart.login.federation.exchange import Exchange
 from fhir_server.smart.login.federation.providers import Directory, providers_of
 from fhir_server.smart.login.federation.tokens import Unverified
@@ -125,6 +126,8 @@ def test_of_two_answers_at_once_one_counts(federation: Federation) -> None:
         Taken(site.composition.store().connection),
         accounts.sessions.random,
         "http://localhost:8000/auth/federation/psc/callback",
+        "http://localhost:8000/auth/federation/psc/signed-out",
+        EncryptionKeys(site.composition.settings.data_directory / "encryption-keys.json"),
     )
     answer = federation.psc.authorize(exchange.begin("visit", "/auth/account", clock()))
     with pytest.raises(Unverified, match="finished already"):

@@ -43,6 +43,14 @@ def test_a_password_alone_is_no_sign_in_yet(site: Site, clock: Clock) -> None:
     assert (came.outcome, came.details["amr"]) == ("0", "pwd otp mfa")
 
 
+def test_who_has_not_come_in_yet_does_not_sign_out(site: Site) -> None:
+    site.add_totp(site.add_patient("dominique"))
+    browser = signed_in(site)
+    browser.get("/auth/logout")
+    browser.post("/auth/logout")
+    assert told(site.composition, "sign-in", "sign-out") == []
+
+
 def test_a_professional_has_signed_in_once_they_say_where(make_site: Callable[..., Site]) -> None:
     site = make_site(professional_passwords=True)
     account = site.add_doctor("martin", Situation("a", "10"), Situation("b", "60"))

@@ -209,6 +209,8 @@ def test_a_client_is_made_as_told(smart: Smart, tmp_path: Path) -> None:
         {"kind": "public"},
         {"kind": "public", "redirect_uris": ("http://a.example/",)},
         {"kind": "public", "redirect_uris": (REDIRECT,), "jwks_url": "https://h.example/jwks"},
+        {"kind": "public", "redirect_uris": (REDIRECT,), "purposes": ("bris_de_glace",)},
+        {"kind": "confidential", "redirect_uris": (REDIRECT,), "secret_connections": True},
         {"kind": "public", "redirect_uris": (REDIRECT,), "scope": "openid system/*.rs"},
         {"kind": "public", "redirect_uris": (REDIRECT,), "scope": "patient/Observation.rs?patient.name=x"},
     ],

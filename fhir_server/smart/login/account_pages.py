@@ -110,9 +110,9 @@ class AccountPages:
         if found is None or not self.desk.is_ours(browser, request.form.get("csrf")):
             return self.desk.expired(browser)
         account = found[1]
-        for app in self.apps.of_account(account.id):
-            if app.id == request.form.get("app"):
-                self.apps.end(app.id, app.client, to_actor(account, browser.address))
+        wanted = [app for app in self.apps.of_account(account.id) if app.id == request.form.get("app")]
+        for app in wanted:
+            self.apps.end(app.id, app.client, to_actor(account, browser.address))
         return self.desk.go(browser, "/auth/account")
 
     def password(self) -> Response:
