@@ -14,7 +14,7 @@ from fhir_server.access.resource_groups import TRAIL
 from fhir_server.access.rule import Action
 from fhir_server.errors import FhirError, Forbidden, Text, join_errors
 from fhir_server.fhir.json import parse_stored
-from fhir_server.fhir.reference import local_references
+from fhir_server.fhir.reference import CONTENT, local_references
 from fhir_server.search.ast import PointsTo, TypeIs
 from fhir_server.search.building import build_and, build_not
 from fhir_server.search.compiler import to_filter
@@ -23,7 +23,9 @@ from fhir_server.storage.store import Document, Query, Store
 
 POLICY_INDEX = ("t", "r", "x", "ds", "de")
 """Index fields that policies ask about, besides whose a resource is and its labels."""
-_MOST_CARRIERS = 100
+Carriers = Mapping[str, Sequence[Document]]
+"""What carries each Binary, by the Binary's reference."""
+_MOST_CARRIERS = 1_000
 _META = frozenset({"id", "meta", "resourceType"})
 
 
@@ -70,22 +72,21 @@ class Authority:
                 headers={"WWW-Authenticate": 'Bearer error="insufficient_scope"'},
             )
 
-    def decide(self, action: Action, document: Document) -> Decision:
-        """Return the decision on a document that was read with the index fields that the policy asks about."""
+    def decide(self, action: Action, document: Document, carriers: Carriers | None = None) -> Decision:
+        """Return the decision on a document that was read with the index fields that the policy asks about.
+
+        ``carriers``: what carries the Binaries among those decided on together, if it has been read.
+        """
         described = to_index_document(document)
         authority = self.about([described])
-        if document.resource_type == "Binary" and not document.deleted and action in ("read", "search", "refer"):
-            return authority._decide_content(action, document, described)
+        if _is_content(document) and action in ("read", "search", "refer"):
+            known = self._carriers([document]) if carriers is None else carriers
+            return authority._decide_content(action, document, described, known.get(document.reference, ()))
         return authority.policy.permits(action, described)
-
-    def sees(self, document: Document) -> bool:
-        """Say whether the caller may know that the resource is there."""
-        return any(self.decide(action, document).allowed for action in ("read", "search"))
 
     def visible(self, documents: Mapping[str, Document]) -> dict[str, Document]:
         """Return the documents that the caller may know of."""
-        self._gather(map(to_index_document, documents.values()))
-        return {reference: one for reference, one in documents.items() if self.sees(one)}
+        return self._allowed(documents, ("read", "search"))
 
     def check(self, changes: Sequence[Change]) -> list[Decision]:
         """Return the decisions on all changes. Raises ``Forbidden`` naming every change that is not allowed."""
@@ -105,8 +106,21 @@ class Authority:
 
     def referable(self, documents: Mapping[str, Document]) -> dict[str, Document]:
         """Return the documents that the caller may refer to, and the deleted ones."""
-        self._gather(map(to_index_document, documents.values()))
-        return {name: one for name, one in documents.items() if one.deleted or self.decide("refer", one).allowed}
+        live = {name: one for name, one in documents.items() if not one.deleted}
+        allowed = self._allowed(live, ("refer",))
+        return {name: one for name, one in documents.items() if one.deleted or name in allowed}
+
+    def _allowed(self, documents: Mapping[str, Document], actions: Sequence[Action]) -> dict[str, Document]:
+        """Return the documents on which any of the actions is allowed; what has to be read for it is read at once."""
+        contents = [one for one in documents.values() if _is_content(one)]
+        carriers = self._carriers(contents) if contents else {}
+        read = (*documents.values(), *(one for each in carriers.values() for one in each))
+        self._gather(map(to_index_document, read))
+        return {
+            reference: one
+            for reference, one in documents.items()
+            if any(self.decide(action, one, carriers).allowed for action in actions)
+        }
 
     def _gather(self, described: Iterable[Mapping[str, Any]]) -> None:
         """Read the facts of all these patients at once; what follows finds them read."""
@@ -125,17 +139,33 @@ class Authority:
                 return decision
         return decision
 
-    def _decide_content(self, action: Action, document: Document, described: Mapping[str, Any]) -> Decision:
+    def _carriers(self, contents: Sequence[Document]) -> Carriers:
+        """Return what carries each Binary. One round trip, unless some are carried by very many."""
+        references = [one.reference for one in contents]
+        found = self._naming(references)
+        if len(references) > 1 and len(found) == _MOST_CARRIERS:
+            return {one: tuple(self._naming([one])) for one in references}
+        carriers: dict[str, list[Document]] = {one: [] for one in references}
+        for document in found:
+            for target in {name.removeprefix(CONTENT) for name in document.index.get("x", ())} & carriers.keys():
+                carriers[target].append(document)
+        return carriers
+
+    def _naming(self, references: Sequence[str]) -> list[Document]:
+        # What tells of a deed carries nothing: the Provenance of putting content here must not stand for its document.
+        named = PointsTo(tuple(name for one in references for name in (f"{CONTENT}{one}", one)))
+        tree = build_and([named, build_not(TypeIs(tuple(sorted(TRAIL))))])
+        return self.store.find(Query(to_filter(tree), (), _MOST_CARRIERS, with_body=False, with_index=True))
+
+    def _decide_content(
+        self, action: Action, document: Document, described: Mapping[str, Any], carriers: Sequence[Document]
+    ) -> Decision:
         """Decide on a Binary by what carries it; what nothing carries is its depositor's.
 
         Spec: http://hl7.org/fhir/R4/binary.html#security
         """
         if not self.policy.is_scoped("Binary", action):
             return Decision(False, missing="scope")
-        # What tells of a deed carries nothing: the Provenance of putting content here must not stand for its document.
-        named = PointsTo((f"@{document.reference}", document.reference))
-        tree = build_and([named, build_not(TypeIs(tuple(sorted(TRAIL))))])
-        carriers = self.store.find(Query(to_filter(tree), (), _MOST_CARRIERS, with_body=False, with_index=True))
         if not carriers:
             decision = self.policy.permits(action, described)
         else:
@@ -162,6 +192,10 @@ class Authority:
         binary = {"resourceType": "Binary", "securityContext": context}
         local = local_references(binary, self.about(()).policy.facts().base_url)
         return str(local[0][0]) if local else context.get("reference")
+
+
+def _is_content(document: Document) -> bool:
+    return document.resource_type == "Binary" and not document.deleted
 
 
 def to_index_document(document: Document) -> dict[str, Any]:

@@ -90,3 +90,20 @@ def test_nobody_opens_content_to_themselves_by_carrying_it(record: World) -> Non
     made["content"][0]["attachment"]["url"] = "Binary/lucs"
     assert record.ask(marie).put(f"DocumentReference/{made['id']}", made).status == 422
     assert record.ask(marie).get("Binary/lucs").status == 404
+
+
+def test_content_that_belongs_with_something_hidden_is_not_there_to_be_carried(record: World) -> None:
+    record.put(
+        document("later", "marie", "INVISIBLE_PATIENT", content=[{"attachment": {"title": "x"}}]),
+        {**binary("bound"), "securityContext": of("DocumentReference/later")},
+        document("bound", "marie"),
+    )
+    marie = patient("marie")
+    assert record.ask(marie).get("Binary/bound").status == 404
+
+    def carry(id: str) -> Any:
+        made = document("x", "marie", content=[{"attachment": {"url": f"Binary/{id}"}}])
+        reply = record.ask(marie).post("DocumentReference", made)
+        return reply.status, reply.body
+
+    assert carry("bound") == carry("nowhere")
