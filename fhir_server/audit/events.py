@@ -83,8 +83,18 @@ def _shape(occasion: Occasion, group: Group, outcome: str, problem: str) -> Shap
         versions=versions,
         patient=group.patient is not None,
         query=bool(group.query),
-        own=group.patient is None or caller.user is None or caller.user == group.patient,
+        own=caller.user is None or _is_own(caller.user, group, outcome),
     )
+
+
+def _is_own(user: str, group: Group, outcome: str) -> bool:
+    """Say whether the event is of the user's own record, or nobody's.
+
+    What was asked for in vain is not: whether it is in another's record, or nowhere, must be the same to see.
+    """
+    if group.patient is None:
+        return outcome == codes.SUCCESS or not group.resources
+    return user == group.patient
 
 
 def _entities(frame: Frame, group: Group, query: str, request_id: str) -> str:

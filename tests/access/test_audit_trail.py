@@ -95,3 +95,16 @@ def test_every_committed_write_has_its_event(record: World) -> None:
     written = {(one["ref"], str(one["version"])) for one in database["history"].find()}
     assert written
     assert written <= told
+
+
+def test_ones_own_attempts_do_not_tell_what_lies_in_others_records(record: World) -> None:
+    def events_of_asking(*references: str) -> list[int]:
+        counts = []
+        for reference in references:
+            before = record.ask(marie).get("AuditEvent?_summary=count").body["total"]
+            assert record.ask(marie).get(reference).status == 404
+            counts.append(record.ask(marie).get("AuditEvent?_summary=count").body["total"] - before)
+        return counts
+
+    another, nowhere, content = events_of_asking("DocumentReference/lucs", "DocumentReference/none", "Binary/lucs")
+    assert another == nowhere == content
