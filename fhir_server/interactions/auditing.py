@@ -66,9 +66,7 @@ def _target(ctx: RequestContext, route: Route) -> Touched | None:
     if route.id is None:
         return None
     reference = f"{route.resource_type}/{route.id}"
-    known = ctx.repository.store.get_many([reference], with_body=False).get(reference)
-    index = known.index if known is not None else {}
-    patients = tuple(one for one in index.get("c", ()) if one.startswith("Patient/"))
+    patients, labels = ctx.repository.find_concerned(reference)
     if not patients and route.resource_type == "Patient":
         patients = (reference,)
-    return Touched(route.interaction, reference, 0, patients, tuple(index.get("l", ())))
+    return Touched(route.interaction, reference, 0, patients, labels)

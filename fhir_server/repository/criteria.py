@@ -57,6 +57,7 @@ def find_matches(
     criteria: Iterable[tuple[Criteria, Action]],
     limit: int = 2,
     joins: Limits = DEFAULT_LIMITS,
+    base_url: str = "",
 ) -> dict[str, tuple[Document, ...]]:
     """Return the live matches of each criteria by its key; two are enough to tell none, one and many.
 
@@ -69,7 +70,8 @@ def find_matches(
         build_and([TypeIs((one.resource_type,)), one.tree, policy.filter(one.resource_type, _seen_by(action))])
         for one, action in wanted.values()
     ]
-    found = store.find_each([to_filter(without_joins(store, policy, joins, tree, limit)) for tree in trees], limit)
+    settled = [without_joins(store, policy, joins, tree, limit, base_url) for tree in trees]
+    found = store.find_each([to_filter(tree) for tree in settled], limit)
     if limit > 2 and any(len(each) == limit for each in found):
         raise TooCostly(_TOO_MANY)
     return {key: tuple(each) for key, each in zip(wanted, found, strict=True)}

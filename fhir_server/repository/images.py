@@ -14,6 +14,7 @@ from fhir_server.fhir.json import parse_stored
 from fhir_server.fhir.reference import rewrite
 from fhir_server.repository.change import Resource
 from fhir_server.repository.planning import Step
+from fhir_server.repository.sight import Part
 from fhir_server.repository.versions import build_body, merge_meta, next_instant
 from fhir_server.search.history_filter import to_policy_fields
 from fhir_server.search.indexer import to_index
@@ -23,7 +24,10 @@ from fhir_server.validation.structure import check_structure
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """A step with what it leaves behind: ``resource`` and ``index`` are empty for a delete."""
+    """A step with what it leaves behind: ``resource`` and ``index`` are empty for a delete.
+
+    They are what the caller gives; the change may keep more of what was there.
+    """
 
     step: Step
     change: Change | None
@@ -58,18 +62,21 @@ def build_image(
     now: datetime,
     base_url: str,
     owners: tuple[str, ...] = (),
+    part: Part | None = None,
 ) -> Image:
     """Return the step with its change; one that would change nothing has none.
 
-    ``owners`` are the keys of who puts a new resource here; it stays theirs, whoever changes it.
+    ``owners`` are the keys of who puts a new resource here; it stays theirs, whoever changes it. ``part`` is what the
+    caller sees of the present version, if that is not all: what they do not see stays in its places.
     """
     if step.keep:
         return Image(step, None, {}, {})
     if step.deletes:
         return _deletion(step, now)
-    resource = _wanted(step)
+    given = _wanted(step, part)
     if mapping:
-        resource = rewrite(resource, mapping, versions)
+        given = rewrite(given, mapping, versions)
+    resource = part.restore(given) if part is not None else given
     meta = resource.get("meta") or {}
     live = step.live
     if live is not None and live.body is not None:
@@ -77,17 +84,19 @@ def build_image(
             meta = merge_meta(meta, parse_stored(live.body).get("meta") or {})
         if build_body(resource, live.id, live.version, live.updated, meta) == live.body:
             return Image(replace(step, keep=True), None, {}, {})
-    return _new_version(step, resource, meta, now, base_url, owners)
+    image = _new_version(step, resource, meta, now, base_url, owners)
+    # What the caller answers for is what they gave, not what has been there all along.
+    return image if part is None else replace(image, resource=given, index=to_index({**given, "meta": meta}, base_url))
 
 
-def _wanted(step: Step) -> Resource:
+def _wanted(step: Step, part: Part | None) -> Resource:
     proposal = step.proposal
     if proposal.patch is None:
         assert proposal.resource is not None
         return proposal.resource
     assert step.before is not None
     assert step.before.body is not None
-    patched = proposal.patch(parse_stored(step.before.body))
+    patched = proposal.patch(parse_stored(step.before.body) if part is None else part.shown)
     if issues := check_structure(patched, expected_type=proposal.resource_type):
         raise Processing(issues)
     return patched

@@ -10,6 +10,7 @@ from typing import Any
 
 from fhir_server.access.policy import Policy
 from fhir_server.fhir.json import parse_json
+from fhir_server.repository.sight import Sight
 from fhir_server.search.ast import Everything, Node, Nothing, Or, ReferenceIs, TypeIs
 from fhir_server.search.building import build_and, build_or
 from fhir_server.search.compiler import to_filter
@@ -38,13 +39,13 @@ class Included:
 
 
 def find_included(
-    store: Store, policy: Policy, includes: Sequence[Include], matches: Sequence[Document], limit: int
+    store: Store, sight: Sight, includes: Sequence[Include], matches: Sequence[Document], limit: int
 ) -> Included:
     """Return what the includes bring along with the matches, which have the fields that ``fields_for`` names."""
     found = Included()
     seen = {(one.reference, one.version) for one in matches}
     iterated = tuple(one for one in includes if one.iterate)
-    level = _Level(store, policy, fields_for(iterated, ()))
+    level = _Level(store, sight.authority.policy, fields_for(iterated, ()))
     frontier: Sequence[Document] = matches
     levels = 0
     while True:
@@ -62,6 +63,8 @@ def find_included(
         ]
         if len(frontier) > room:
             found.cut, frontier = True, frontier[:room]
+        # What is not shown leads on to nothing either.
+        frontier = sight.shown(frontier)
         found.documents += frontier
         seen |= {(one.reference, one.version) for one in frontier}
         if found.cut or not frontier or not iterated:

@@ -12,6 +12,7 @@ from fhir_server.errors import BusinessRule, Conflict, Issue, Text
 from fhir_server.fhir.reference import CONTENT, local_references
 from fhir_server.repository.authorising import POLICY_INDEX, Authority
 from fhir_server.repository.images import Image
+from fhir_server.repository.sight import Sight
 from fhir_server.search.apart import APART_TYPES
 from fhir_server.storage.store import Document, Store
 
@@ -70,7 +71,7 @@ class Integrity:
         if self.policy.unrestricted:
             return self.store.get_many(references, with_body=False)
         found = self.store.get_many(references, with_body=False, index_fields=POLICY_INDEX)
-        return Authority(self.policy, self.store).referable(found)
+        return self._sight.referable(found)
 
     def _visible(self, references: Iterable[str]) -> Collection[str]:
         """Return those of the references that the caller may know of."""
@@ -78,7 +79,11 @@ class Integrity:
         if self.policy.unrestricted or not wanted:
             return wanted
         found = self.store.get_many(wanted, with_body=False, index_fields=POLICY_INDEX)
-        return Authority(self.policy, self.store).visible(found)
+        return self._sight.visible(found)
+
+    @property
+    def _sight(self) -> Sight:
+        return Sight(Authority(self.policy, self.store), self.base_url)
 
 
 def missing_targets(

@@ -7,6 +7,7 @@ from typing import Any
 
 from fhir_server.access.caller import LOCAL_CALLER
 from fhir_server.access.care_circle import is_attending
+from fhir_server.access.listings import SOLE
 from fhir_server.access.policy import Action, Policy
 from fhir_server.audit.frames import EMERGENCY
 from fhir_server.audit.touched import Touched
@@ -18,8 +19,10 @@ from fhir_server.repository.change import Criteria, Proposal, Resource, Written
 from fhir_server.repository.criteria import build_criteria, find_matches
 from fhir_server.repository.facts import FactsReader
 from fhir_server.repository.including import Included, find_included
+from fhir_server.repository.past import count_versions, find_versions
 from fhir_server.repository.planning import absent, gone
 from fhir_server.repository.searching import PlannedSearch, plan_search
+from fhir_server.repository.sight import Sight
 from fhir_server.repository.stored_parameters import ParameterRegistry
 from fhir_server.repository.touching import to_touched
 from fhir_server.repository.writing import Writer, WriteRules
@@ -73,17 +76,13 @@ class Repository:
         tree = self.policy.filter(resource_type, "read")
         if isinstance(tree, Everything):
             found = self.store.get(reference)
-            self.disclose("read", [found] if found is not None else [])
-            return found
+            return self._show("read", found) if found is not None else None
         identity = is_identity(tree) and not self.policy.is_of_many
         found = brought.get(reference) if brought is not None and identity else self._get(reference, identity)
         if found is None:
             return None
         decision = authority.decide("read", found)
-        if not decision.allowed:
-            return None
-        self.disclose("read", [found], decision.rule)
-        return found
+        return self._show("read", found, decision.rule) if decision.allowed else None
 
     def vread(self, resource_type: str, id: str, version: int) -> Document:
         """Return one version. Raises ``NotFound``, or ``Deleted`` when that version is a deletion.
@@ -99,9 +98,9 @@ class Repository:
             document = found[0] if found else None
         else:
             document = self.store.get_version(reference, version)
+        document = self._show("vread", document) if document is not None else None
         if document is None:
             raise NotFound(absent(resource_type))
-        self.disclose("vread", [document])
         if document.deleted:
             raise Deleted(gone(resource_type))
         return document
@@ -111,13 +110,13 @@ class Repository:
 
         The last of ``query.limit`` tells that there are more, and is not to be shown.
         """
-        found = self.store.history(self._restrict(query))
+        found = find_versions(self.store, self.sight, self._restrict(query))
         self.disclose("history", found[: query.limit - 1])
         return found
 
     def count_history(self, query: HistoryQuery) -> int:
         """Return how many versions ``history`` would list over all its pages, up to the store's bound."""
-        return self.store.count_history(self._restrict(query))
+        return count_versions(self.store, self.sight, self._restrict(query))
 
     @property
     def records(self) -> Records:
@@ -128,6 +127,11 @@ class Repository:
     def authority(self) -> Authority:
         """The policy as it is asked about documents and changes."""
         return Authority(self.policy, self.store)
+
+    @property
+    def sight(self) -> Sight:
+        """What the caller is shown of resources that list others."""
+        return Sight(self.authority, self.base_url)
 
     def disclose(self, action: Action, documents: Sequence[Document], rule: str = "") -> None:
         """Note that the caller is about to be shown these."""
@@ -144,6 +148,21 @@ class Repository:
         modes = [record.emergency for record in records if record.emergency]
         return touched._replace(rule=f"{EMERGENCY}{modes[0]}") if modes else touched
 
+    def find_concerned(self, reference: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Return the patients to be told that the resource was asked for in vain, and its labels. For the trail alone.
+
+        They are told though the caller may not see it; but holders themselves not of a list that tells them nothing,
+        which has no label to keep that from them.
+        """
+        known = self.store.get_many([reference], with_body=False, index_fields=POLICY_INDEX)
+        if reference not in known:
+            return (), ()
+        index = known[reference].index
+        patients = tuple(one for one in index.get("c", ()) if one.startswith("Patient/"))
+        if reference.partition("/")[0] in SOLE and self.policy.caller.patient is not None:
+            patients = patients if self.sight.visible(known) else ()
+        return patients, tuple(index.get("l", ()))
+
     def restrict(self, resource_type: str | None, tree: Node, action: Action = "search") -> Node:
         """Return ``tree`` narrowed to what the caller may see of the type.
 
@@ -154,17 +173,19 @@ class Repository:
 
     def plan(self, tree: Node) -> PlannedSearch:
         """Return a restricted tree with its joins resolved, ready for its pages and its count. Raises ``TooCostly``."""
-        return plan_search(self.store, self.policy, self.rules.joins, tree, self.disclose)
+        return plan_search(self.store, self.policy, self.rules.joins, tree, self.disclose, self.base_url)
 
     def include(self, includes: Sequence[Include], matches: Sequence[Document], limit: int) -> Included:
         """Return what the includes bring along with a page of ``plan`` that the caller may see; see ``including``."""
-        found = find_included(self.store, self.policy, includes, matches, limit)
+        found = find_included(self.store, self.sight, includes, matches, limit)
         self.disclose("search", found.documents)
         return found
 
     def match(self, criteria: Criteria, action: Action) -> tuple[Document, ...]:
         """Return at most two live matches, without bodies."""
-        return find_matches(self.store, self.policy, [(criteria, action)], joins=self.rules.joins)[criteria.key]
+        wanted = [(criteria, action)]
+        found = find_matches(self.store, self.policy, wanted, joins=self.rules.joins, base_url=self.base_url)
+        return found[criteria.key]
 
     def criteria(self, resource_type: str, parameters: Sequence[tuple[str, str]]) -> Criteria:
         """Return the criteria that ``parameters`` state, or raise ``Invalid``."""
@@ -183,6 +204,9 @@ class Repository:
             provenance=self.provenance,
         )
         written = writer.write(proposals)
+        documents = [one.document for one in written if one.document is not None]
+        shown = iter(self.sight.shown(documents, written=True))
+        written = [replace(one, document=next(shown)) if one.document is not None else one for one in written]
         self.disclose("read", [one.document for one in written if one.document is not None and not one.changed])
         return written
 
@@ -208,6 +232,12 @@ class Repository:
             for member in parse_stored(circle.body).get("participant", ())
             if "member" in member and is_attending(member)
         ]
+
+    def _show(self, action: Action, document: Document, rule: str = "") -> Document | None:
+        """Return the document as the caller is shown it, and note that; None if it would tell them nothing."""
+        shown = self.sight.shown([document])
+        self.disclose(action, shown, rule)
+        return shown[0] if shown else None
 
     def _bring_along(self, reference: str) -> dict[str, Document] | None:
         """Return the resource with the record that a patient's policy asks about, both in one round trip."""

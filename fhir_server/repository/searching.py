@@ -6,10 +6,12 @@ join looks at on the way.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import chain, islice
 
 from fhir_server.access.policy import Action, Policy
 from fhir_server.errors import NotSupported, Text
+from fhir_server.repository.authorising import Authority
+from fhir_server.repository.sight import Sight
 from fhir_server.repository.sorting import check_sortable
 from fhir_server.repository.terminology import StoredTerminology
 from fhir_server.search import compiler
@@ -30,6 +32,8 @@ Disclose = Callable[[Action, Sequence[Document]], None]
 
 _SMALLEST_BATCH = 50
 _LARGEST_BATCH = 1_000
+_SEEN_BATCH = 200
+"""How many documents are read whole and looked into at once."""
 _MANY_CANDIDATES = 5_000
 """Candidates are counted so far; beyond it as much looking up is worth while as there may be."""
 _KEYS_OF_ONE_COMMAND = 20_000
@@ -41,6 +45,7 @@ class StoreLookup:
 
     store: Store
     policy: Policy
+    sight: Sight
 
     def visible(self, resource_type: str) -> Node:
         """Return the tree of what the caller may find of a type by searching."""
@@ -52,24 +57,40 @@ class StoreLookup:
 
     def find(self, tree: Node, fields: Sequence[str], limit: int) -> list[IndexDocument]:
         """Return some documents, all if they are fewer than ``limit``. One round trip."""
+        if self.sight.narrows(tree):
+            return list(islice(chain.from_iterable(self._walk_seen(tree, fields)), limit))
         return [to_index_document(one) for one in self.store.find(_bare(tree, fields, limit))]
 
     def count(self, tree: Node, limit: int) -> int:
         """Return how many documents there are, counting no further than ``limit``. One round trip."""
+        if self.sight.narrows(tree):
+            return sum(1 for _ in islice(chain.from_iterable(self._walk_seen(tree, ())), limit or None))
         return self.store.count(to_filter(tree), limit, collection_searched(tree))
 
     def walk(self, tree: Node, fields: Sequence[str]) -> Iterator[list[IndexDocument]]:
         """Yield all documents in batches, in no order. One round trip for each."""
+        if self.sight.narrows(tree):
+            yield from self._walk_seen(tree, fields)
+            return
         found = (to_index_document(one) for one in self.store.iterate(_bare(tree, fields, 0), timed=True))
         while batch := list(islice(found, _LARGEST_BATCH)):
             yield batch
 
     def exist(self, trees: Sequence[Node]) -> list[bool]:
         """Return, for each tree, whether there is a document. One round trip, as long as the trees are small."""
+        if any(map(self.sight.narrows, trees)):
+            return [bool(self.find(tree, (), 1)) for tree in trees]
         found: list[bool] = []
         for part in _parts(trees):
             found += [bool(each) for each in self.store.find_each([to_filter(tree) for tree in part], 1)]
         return found
+
+    def _walk_seen(self, tree: Node, fields: Sequence[str]) -> Iterator[list[IndexDocument]]:
+        """Yield in batches what the caller finds by a tree that their sight narrows."""
+        query = _bare(self.sight.bound(tree), self.sight.fields(tree, fields), 0)
+        found = self.store.iterate(replace(query, with_body=True), timed=True)
+        while batch := list(islice(found, _SEEN_BATCH)):
+            yield [to_index_document(one) for one in self.sight.holding(tree, batch)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +101,7 @@ class PlannedSearch:
     planner: Planner
     tree: Node
     planned: Planned
+    sight: Sight
     disclose: Disclose | None = None
     """Is told of what the caller is about to be shown."""
 
@@ -93,15 +115,17 @@ class PlannedSearch:
         The last of so many tells that there is another page, and is not to be shown.
         """
         page = self._page(search, after, count)
+        shown = self.sight.shown(page[:count])
         if self.disclose is not None:
-            self.disclose("search", page[:count])
-        return page
+            self.disclose("search", shown)
+        return [*shown, *page[count:]]
 
     def _page(self, search: Search, after: Keyset | None, count: int) -> list[Document]:
+        self.sight.check_order(search.sort)
         # An order that is computed looks at all candidates, whatever the page.
         planned = self.planned if has_index(search.sort) else self._planned_for_all()
         check_sortable(self.store, search, planned.tree, self.planner.limits.budget, self._collection)
-        if planned.residual is None:
+        if planned.residual is None and not self.sight.narrows(planned.tree):
             query = to_query(search, after, count, planned.tree)
             return run(self.store, query, page_fields(search), collection=self._collection)
         candidates = self._candidates(search, planned, after, count)
@@ -117,6 +141,8 @@ class PlannedSearch:
         """Return how many there are, exactly or by a cheap estimate. Raises ``TooCostly`` rather than guess."""
         planned = self._planned_for_all()
         tree, residual = planned.tree, planned.residual
+        if residual is None and self.sight.narrows(tree):
+            return self.planner.lookup.count(tree, 0)
         if residual is None:
             count = self.store.count if accurate else self.store.estimate
             return count(to_filter(tree), collection=self._collection)
@@ -124,7 +150,7 @@ class PlannedSearch:
         for batch in self.planner.lookup.walk(tree, fields_of(residual)):
             seen += len(batch)
             found += len(self.planner.settle(residual, batch))
-            if not accurate and len(batch) == _LARGEST_BATCH:
+            if not accurate and len(batch) == _LARGEST_BATCH and not self.sight.narrows(tree):
                 estimate = self.store.estimate(to_filter(tree), collection=self._collection)
                 return max(found, round(estimate * found / seen))
         return found
@@ -133,14 +159,15 @@ class PlannedSearch:
         """Return a tree without joins of all matches, or of ``limit`` of them if there are more."""
         planned = self._planned_for_all()
         tree, residual = planned.tree, planned.residual
-        if residual is None:
+        narrowed = self.sight.narrows(tree)
+        if residual is None and not narrowed:
             return tree
         found: list[str] = []
-        for batch in self.planner.lookup.walk(tree, fields_of(residual)):
-            found += [one["_id"] for one in self.planner.settle(residual, batch)]
+        for batch in self.planner.lookup.walk(tree, () if residual is None else fields_of(residual)):
+            found += [one["_id"] for one in (batch if residual is None else self.planner.settle(residual, batch))]
             if len(found) >= limit:
                 break
-        return build_and([tree, ReferenceIs(tuple(found[:limit]))])
+        return build_and([self.sight.bound(tree) if narrowed else tree, ReferenceIs(tuple(found[:limit]))])
 
     def _planned_for_all(self) -> Planned:
         """Return the plan for one who looks at all matches, not at one page of them."""
@@ -155,10 +182,9 @@ class PlannedSearch:
         probed = 0
         while True:
             residual = planned.residual
-            fields = page_fields(search) if residual is None else merge_fields(fields_of(residual), page_fields(search))
-            query = to_query(search, after, size - 1, planned.tree)
-            batch = run(self.store, query, fields, with_body=False, collection=self._collection)
-            yield from batch if residual is None else self._holding(residual, batch)
+            batch = self._batch(search, planned, after, size)
+            seen = self.sight.holding(planned.tree, batch) if self.sight.narrows(planned.tree) else batch
+            yield from seen if residual is None else self._holding(residual, seen)
             if len(batch) < size:
                 return
             last = batch[-1]
@@ -166,6 +192,16 @@ class PlannedSearch:
             size, probed = min(2 * size, max(size, _LARGEST_BATCH)), probed + len(batch)
             planned = self.planner.plan(self.tree, probed)
             size = smallest if planned.residual is None else size
+
+    def _batch(self, search: Search, planned: Planned, after: Keyset | None, size: int) -> list[Document]:
+        """Return the next candidates, with the fields by which they are settled and placed."""
+        tree, residual = planned.tree, planned.residual
+        fields = page_fields(search) if residual is None else merge_fields(fields_of(residual), page_fields(search))
+        if self.sight.narrows(tree):
+            query = to_query(search, after, size - 1, self.sight.bound(tree))
+            return run(self.store, query, self.sight.fields(tree, fields), collection=self._collection)
+        query = to_query(search, after, size - 1, tree)
+        return run(self.store, query, fields, with_body=False, collection=self._collection)
 
     def _holding(self, residual: Node, batch: Sequence[Document]) -> list[Document]:
         settled = self.planner.settle(residual, [to_index_document(one) for one in batch])
@@ -176,7 +212,9 @@ class PlannedSearch:
         """Return the documents with bodies, in their places on the page, without what has ceased to be there."""
         if not found:
             return []
-        still = build_and([ReferenceIs(tuple(one.reference for one in found)), self.planned.tree])
+        tree = self.planned.tree
+        bound = self.sight.bound(tree) if self.sight.narrows(tree) else tree
+        still = build_and([ReferenceIs(tuple(one.reference for one in found)), bound])
         bodies = {
             one.reference: one for one in self.store.find(Query(to_filter(still), sort=(), collection=self._collection))
         }
@@ -188,18 +226,21 @@ class PlannedSearch:
 
 
 def plan_search(
-    store: Store, policy: Policy, limits: Limits, tree: Node, disclose: Disclose | None = None
+    store: Store, policy: Policy, limits: Limits, tree: Node, disclose: Disclose | None = None, base_url: str = ""
 ) -> PlannedSearch:
     """Return the restricted tree with its joins resolved, +1 round trip for each hop. Raises ``TooCostly``."""
     tree = resolve_terminology(tree, StoredTerminology(store, policy))
-    planner = Planner(StoreLookup(store, policy), limits)
-    return PlannedSearch(store, planner, tree, planner.plan(tree), disclose)
+    sight = Sight(Authority(policy, store), base_url)
+    planner = Planner(StoreLookup(store, policy, sight), limits)
+    return PlannedSearch(store, planner, tree, planner.plan(tree), sight, disclose)
 
 
-def without_joins(store: Store, policy: Policy, limits: Limits, tree: Node, limit: int) -> Node:
-    """Return a tree without joins that matches what ``tree`` does, or ``limit`` of that if there is more."""
+def without_joins(store: Store, policy: Policy, limits: Limits, tree: Node, limit: int, base_url: str = "") -> Node:
+    """Return a tree without joins that matches what ``tree`` finds, or ``limit`` of that if there is more."""
     tree = resolve_terminology(tree, StoredTerminology(store, policy))
-    return plan_search(store, policy, limits, tree).first(limit) if has_joins(tree) else tree
+    if not has_joins(tree) and not Sight(Authority(policy, store), base_url).narrows(tree):
+        return tree
+    return plan_search(store, policy, limits, tree, base_url=base_url).first(limit)
 
 
 def collection_searched(tree: Node) -> str:

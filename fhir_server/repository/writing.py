@@ -29,6 +29,7 @@ from fhir_server.repository.planning import Step, check_conditions, identify_ste
 from fhir_server.repository.provenances import provenance_changes
 from fhir_server.repository.published import check_published
 from fhir_server.repository.publishing import Defined, Publication, publish, wait_until_seen
+from fhir_server.repository.sight import Part, Sight
 from fhir_server.repository.stored_parameters import ParameterRegistry
 from fhir_server.repository.touching import to_touched
 from fhir_server.search.apart import APART_TYPES
@@ -103,7 +104,7 @@ class Writer:
         mapping.update(_full_urls(steps, self.base_url))
         known = self._known(steps)
         steps = check_conditions(steps, Known(known), self._creates_by_update)
-        images = self._images(steps, mapping)
+        images = self._images(steps, mapping, self._sight.parts(_changed(steps)))
         changing = [image for image in images if image.change is not None]
         decisions = self._authorise(changing)
         check_published((image.step.reference for image in changing), self.rules.published, self.policy.caller)
@@ -143,7 +144,11 @@ class Writer:
         if self.policy.unrestricted:
             return self.store.get_many(references, index_fields=("t",))
         known = self.store.get_many(references, index_fields=POLICY_INDEX)
-        return Authority(self.policy, self.store).visible(known)
+        return self._sight.visible(known)
+
+    @property
+    def _sight(self) -> Sight:
+        return Sight(Authority(self.policy, self.store), self.base_url)
 
     def _authorise(self, images: Sequence[Image]) -> list[Decision]:
         """Return the decision on each change, what was and what will be. Raises ``Forbidden`` with all that fail."""
@@ -177,17 +182,20 @@ class Writer:
             [*wanted, *((one, "refer") for one in conditional.values())],
             _MOST_DELETED + 1 if any(one.multiple and one.criteria for one in proposals) else 2,
             self.rules.joins,
+            self.base_url,
         )
         return guards, matches
 
-    def _images(self, steps: Sequence[Step], mapping: Mapping[str, str]) -> list[Image]:
+    def _images(self, steps: Sequence[Step], mapping: Mapping[str, str], parts: Mapping[str, Part]) -> list[Image]:
         images: list[Image] = []
         failures: list[FhirError] = []
         now = self.clock()
         versions = {step.reference: str(step.before.version + 1 if step.before else 1) for step in steps}
         for step in steps:
             try:
-                images.append(build_image(step, mapping, versions, now, self.base_url, self._owners))
+                images.append(
+                    build_image(step, mapping, versions, now, self.base_url, self._owners, parts.get(step.reference))
+                )
             except FhirError as error:
                 failures.append(error.within(step.proposal.location) if step.proposal.location else error)
         if failures:
@@ -228,6 +236,11 @@ def _closes_record(image: Image) -> bool:
     if not image.step.reference.startswith("Patient/") or image.step.live is None:
         return False
     return image.step.deletes or image.resource.get("active") is False
+
+
+def _changed(steps: Sequence[Step]) -> list[Document]:
+    """Return the present versions of what is updated or patched."""
+    return [step.live for step in steps if step.live is not None and not step.keep and not step.deletes]
 
 
 def _touched(images: Sequence[Image], decisions: Sequence[Decision]) -> list[Touched]:

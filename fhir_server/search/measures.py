@@ -127,3 +127,22 @@ def types_of(tree: Node) -> tuple[str, ...]:
         if isinstance(child, TypeIs):
             return child.names
     return ()
+
+
+def possible_types(tree: Node) -> frozenset[str] | None:
+    """Return the types that a match may be of, None where the tree does not tell."""
+    match tree:
+        case TypeIs(names):
+            return frozenset(names)
+        case ReferenceIs(references):
+            return frozenset(one.partition("/")[0] for one in references)
+        case Nothing():
+            return frozenset()
+        case And(children):
+            known = [found for child in children if (found := possible_types(child)) is not None]
+            return frozenset.intersection(*known) if known else None
+        case Or(children):
+            told = [found for child in children if (found := possible_types(child)) is not None]
+            return frozenset[str]().union(*told) if len(told) == len(children) else None
+        case _:
+            return None

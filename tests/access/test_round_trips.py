@@ -87,3 +87,40 @@ def test_a_structures_transaction_costs_the_same_whatever_its_size(counted: Coun
     assert commands == ["find", "find", *["insert"] * 4, "commitTransaction"], (
         "records, targets, the plan with its trail"
     )
+
+
+@pytest.mark.parametrize("reports", [1, 30])
+def test_a_page_of_what_lists_others_is_one_look_more_however_much_it_lists(counted: Counted, reports: int) -> None:
+    counted(LOCAL_CALLER, put("marie"))
+    seen = [{**observation("Patient/marie"), "id": f"o{number}"} for number in range(3 * reports)]
+    counted(LOCAL_CALLER, lambda fhir: fhir.transact(*(entry("PUT", f"Observation/{one['id']}", one) for one in seen)))
+    listing = [
+        {
+            "resourceType": "DiagnosticReport",
+            "id": f"r{number}",
+            "status": "final",
+            "code": {"text": "x"},
+            "subject": {"reference": "Patient/marie"},
+            "result": [{"reference": f"Observation/o{3 * number + each}"} for each in range(3)],
+        }
+        for number in range(reports)
+    ]
+    counted(
+        LOCAL_CALLER,
+        lambda fhir: fhir.transact(*(entry("PUT", f"DiagnosticReport/{one['id']}", one) for one in listing)),
+    )
+    circle = {
+        "resourceType": "CareTeam",
+        "id": "marie",
+        "status": "active",
+        "subject": {"reference": "Patient/marie"},
+        "participant": [{"member": {"identifier": {"system": IDNAT, "value": "899700218896"}}}],
+    }
+    counted(LOCAL_CALLER, lambda fhir: fhir.transact(entry("PUT", "CareTeam/marie", circle)))
+    doctor, found = professional("gp", "899700218896"), []
+    listing_nothing = counted(doctor, lambda fhir: fhir.get("Observation?_count=50"))
+    assert counted(doctor, lambda fhir: found.append(fhir.get("DiagnosticReport?_count=50"))) == [
+        "find",
+        *listing_nothing,
+    ], "what the page lists; the rest as for a page that lists nothing"
+    assert len(found[0].ids) == reports

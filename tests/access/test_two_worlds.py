@@ -32,6 +32,7 @@ from tests.access.two_worlds.population import (
     observation,
     pointing,
     population,
+    relisted,
 )
 from tests.access.two_worlds.requests import Drawing
 from tests.rest.fhir import entry
@@ -130,17 +131,28 @@ def make_twins(sides: list[tuple[Side, World]], caller: Caller, draw: random.Ran
     fill(first, filling, population(), later_versions())
     seen = visible_to(caller, first)
     others = hidden_others(caller, seen)
+
+    def hides(reference: str) -> bool:
+        return reference not in seen and others(reference)
+
     stored, later = [], []
     for one in population():
         reference = f"{one['resourceType']}/{one['id']}"
-        stored += [one] if reference in seen or not others(reference) else variants(one, sorted(seen), draw)
+        stored += variants(one, sorted(seen), draw) if hides(reference) else [lists_other(caller, one, hides, draw)]
     for one in later_versions():
         reference = f"{one['resourceType']}/{one['id']}"
         if any(f"{each['resourceType']}/{each['id']}" == reference for each in stored):
-            later.append(one if reference in seen or not others(reference) else altered(one, draw))
+            later.append(altered(one, draw) if hides(reference) else lists_other(caller, one, hides, draw))
     fill(second, filling_second, stored, later)
     assert visible_to(caller, second) == seen, "the second world differs in what can be seen: the test is wrong"
     return Twins(first, second)
+
+
+def lists_other(
+    caller: Caller, one: dict[str, Any], hides: Callable[[str], bool], draw: random.Random
+) -> dict[str, Any]:
+    """Return what is seen with other hidden things among what it lists; trusted services are shown what is stored."""
+    return one if caller.trusted else relisted(one, hides, draw)
 
 
 def fill(side: Side, filling: World, resources: list[dict[str, Any]], later: list[dict[str, Any]]) -> None:
@@ -210,6 +222,12 @@ def variants(one: dict[str, Any], seen: list[str], draw: random.Random) -> list[
         return []
     if fate == 1:
         return [altered(one, draw)]
-    if fate == 2 and one["resourceType"] not in ("Patient", "Binary") and targets:
+    if fate == 2 and one["resourceType"] not in ("Patient", "Binary") and targets and not lists_nothing(one, seen):
         return [one, *(pointing(last, f"{one['id']}-more{number}", targets, draw) for number in range(3))]
     return [one]
+
+
+def lists_nothing(one: dict[str, Any], seen: list[str]) -> bool:
+    """Say whether it is hidden for naming nothing that is seen: others of its record and labels are seen."""
+    twins = (f"{kind}/{one['id']}" for kind in ("Condition", "Task", "FamilyMemberHistory", "Communication"))
+    return one["resourceType"] in ("List", "Provenance") and any(twin in seen for twin in twins)

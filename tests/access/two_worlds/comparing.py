@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from difflib import unified_diff
+from typing import Any
 from urllib.parse import unquote
 
 from fhir_server.access.caller import Caller
@@ -36,7 +37,9 @@ class Side:
     updated: dict[str, str] = field(default_factory=dict)
 
     def send(self, caller: Caller, asked: Asked) -> Reply:
-        """Send the request with its places filled in."""
+        """Send the request with its places filled in; ``REWRITE`` reads something and writes it back, changed."""
+        if asked.method == "REWRITE":
+            return self._rewrite(caller, self._filled(asked.path), json.loads(self._filled(json.dumps(asked.body))))
         body = asked.body
         if body is not None and not isinstance(body, str):
             body = json.loads(self._filled(json.dumps(body), escaped=True))
@@ -48,6 +51,13 @@ class Side:
         reply = self.world.ask(caller).send(asked.method, self._filled(asked.path), body, **headers)
         self._note(reply)
         return reply
+
+    def _rewrite(self, caller: Caller, path: str, change: dict[str, Any]) -> Reply:
+        read = self.world.ask(caller).get(path)
+        if read.status != 200:
+            return read
+        members = {**read.body, **change}.items()
+        return self.world.ask(caller).put(path, {name: value for name, value in members if value is not None})
 
     def told(self, reply: Reply) -> tuple[int, list[tuple[str, str]], str]:
         """Return what of an answer may not differ."""

@@ -2,7 +2,7 @@
 
 import copy
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from tests.access.records import (
@@ -23,6 +23,15 @@ from tests.access.records import (
 Resource = dict[str, Any]
 PATIENTS = ("marie", "luc", "lea", "closed")
 LABELS = ((), (), ("MASQUE_PS",), ("INVISIBLE_PATIENT",), ("INVISIBLE_REPRESENTANTS_LEGAUX",))
+LISTING: Mapping[str, tuple[tuple[str, str], ...]] = {
+    "List": (("entry", "item"),),
+    "Provenance": (("target", ""), ("entity", "what")),
+    "DocumentReference": (("relatesTo", "target"),),
+    "DiagnosticReport": (("result", ""),),
+    "Observation": (("hasMember", ""), ("derivedFrom", ""), ("focus", "")),
+    "Condition": (("evidence", "detail"),),
+}
+"""Where a resource lists others: an element and the member of it that holds the reference, or the references."""
 DECIDING = frozenset({"Consent", "CareTeam", "RelatedPerson"})
 """What others' rights depend on: the same in both worlds, seen or not."""
 CATEGORY = "http://terminology.hl7.org/CodeSystem/observation-category"
@@ -234,6 +243,34 @@ def altered(one: Resource, draw: random.Random) -> Resource:
         case _:
             changed["language"] = draw.choice(("fr", "en"))
     return changed
+
+
+def relisted(one: Resource, hides: Callable[[str], bool], draw: random.Random) -> Resource:
+    """Return the resource with other items in the place of those that name something hidden: none, others, more."""
+    changed = copy.deepcopy(one)
+    for name, member in LISTING.get(one["resourceType"], ()):
+        items: list[Any] = []
+        for item in changed.get(name, ()):
+            held = item.get(member, item) if member else item
+            if member == "detail":
+                item[member] = [each for one in held for each in _renamed(one, one, hides, draw)]
+                items += [item] if item[member] else []
+            else:
+                items += _renamed(item, held, hides, draw)
+        changed = {key: value for key, value in changed.items() if key != name}
+        if items:
+            changed[name] = items
+    return {name: changed[name] for name in (*one, *changed) if name in changed}
+
+
+def _renamed(item: Any, held: Resource, hides: Callable[[str], bool], draw: random.Random) -> list[Any]:
+    """Return what an item becomes: the same if it names something seen, else nothing, the same, another, or both."""
+    if not hides(held["reference"]):
+        return [item]
+    other = copy.deepcopy(item)
+    where = next(each for each in (other, *other.values()) if isinstance(each, dict) and "reference" in each)
+    where["reference"] = f"{held['reference'].partition('/')[0]}/nowhere-{draw.randrange(3)}"
+    return draw.choice(([], [item], [other], [other, item], [item, other, other]))
 
 
 def pointing(one: Resource, id: str, visible: list[str], draw: random.Random) -> Resource:

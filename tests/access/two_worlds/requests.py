@@ -47,7 +47,7 @@ class Drawing:
         families: tuple[tuple[int, Callable[[], Asked]], ...] = (
             (16, self._read), (8, self._vread), (9, self._history), (44, self._search), (6, self._compartment),
             (4, self._system), (3, self._meta), (8, self._create), (7, self._update), (5, self._patch),
-            (5, self._delete), (8, self._conditional), (7, self._bundle), (1, self._odd),
+            (5, self._delete), (8, self._conditional), (7, self._bundle), (1, self._odd), (4, self._rewrite),
         )  # fmt: skip
         weights = [weight for weight, _ in families]
         return self.draw.choices([family for _, family in families], weights)[0]()
@@ -193,6 +193,15 @@ class Drawing:
             made = resource(f"{kind}/x", **({"actor": [of("Location/ward")]} if kind == "Schedule" else {"name": "x"}))
         return Asked("PUT", target, {**made, "id": target.partition("/")[2]}, self._if_match())
 
+    def _rewrite(self) -> Asked:
+        """Write back what was read, as it is or changed in a part that lists others."""
+        change = self.draw.choice(
+            ({}, {"language": "fr"}, {"entry": [{"item": of(self.reference("DocumentReference"))}]},
+             {"relatesTo": [{"code": "appends", "target": of(self.reference("DocumentReference"))}]},
+             {"evidence": [{"detail": [of(self.reference("Observation"))]}]}, {"hasMember": None}, {"relatesTo": None})
+        )  # fmt: skip
+        return Asked("REWRITE", self.reference(self.draw.choice((*WRITTEN, "DocumentReference", "List"))), change)
+
     def _if_match(self) -> dict[str, str]:
         return self.draw.choice(({}, {}, {}, {"If_Match": 'W/"1"'}, {"If_Match": 'W/"7"'}, {"If_None_Match": "*"}))
 
@@ -202,7 +211,12 @@ class Drawing:
             operations = self.draw.choice(
                 ([{"op": "add", "path": "/language", "value": "fr"}],
                  [{"op": "test", "path": "/status", "value": "final"}],
-                 [{"op": "replace", "path": "/subject/reference", "value": "Patient/luc"}])
+                 [{"op": "replace", "path": "/subject/reference", "value": "Patient/luc"}],
+                 [{"op": "test", "path": f"/entry/{self.draw.randrange(4)}/item/reference",
+                   "value": self.reference("DocumentReference")}, {"op": "add", "path": "/language", "value": "fr"}],
+                 [{"op": "remove", "path": f"/entry/{self.draw.randrange(4)}"}],
+                 [{"op": "remove", "path": "/relatesTo"}],
+                 [{"op": "add", "path": "/entry/-", "value": {"item": of(self.reference("DocumentReference"))}}])
             )  # fmt: skip
             return Asked("PATCH", target, operations, {"Content_Type": JSON_PATCH, **self._if_match()})
         parts = [
@@ -311,7 +325,8 @@ SEARCHES: Mapping[str, tuple[str, ...]] = {
         "_filter=status eq final and code eq 718-7", "_filter=patient.name co \"dupont\"",
         "_filter=not (status eq final)",
         "_list=<List>", "_content=note", "_text=mesure", "patient:missing=true", "_id:missing=false",
-        "_has:List:item:status=current",
+        "_has:List:item:status=current", "has-member:missing=true", "derived-from:missing=false", "focus:missing=true",
+        "_has:Provenance:target:target=<Observation>",
     ),
     "Patient": (
         "name=dupont", "name:exact=Dupont", "name:contains=pon", "family=martin", "gender=female", "gender:not=male",
@@ -320,7 +335,10 @@ SEARCHES: Mapping[str, tuple[str, ...]] = {
         "_has:Observation:patient:code=718-7", "_has:Observation:subject:value-quantity=gt90",
         "_has:Condition:patient:onset-date=lt2020", "_has:Encounter:patient:_has:Observation:encounter:status=amended",
         "_has:DocumentReference:patient:type=68599-0", "_has:Observation:patient:_security=|MASQUE_PS",
-        "_has:RelatedPerson:patient:relationship=GUARD", "_filter=name co \"dup\"", "_list=<List>",
+        "_has:RelatedPerson:patient:relationship=GUARD",
+        "_has:List:patient:status=current", "_has:List:patient:item=<DocumentReference>",
+        "_has:DocumentReference:patient:relatesto=<DocumentReference>", "_has:List:subject:item:missing=false",
+        "_has:DiagnosticReport:patient:result=<Observation>", "_filter=name co \"dup\"", "_list=<List>",
         "_content=dupont", "phone:missing=true",
     ),
     "DocumentReference": (
@@ -328,29 +346,36 @@ SEARCHES: Mapping[str, tuple[str, ...]] = {
         "author=<Practitioner>", "security-label=|MASQUE_PS", "relatesto=<DocumentReference>", "description=document",
         "description:contains=autre", "patient.family=dupont", "relatesto:DocumentReference.type=68599-0",
         "_has:List:item:status=current", "_has:DocumentReference:relatesto:status=current",
-        "relation:missing=false", "_list=<List>", "_content=document", "relationship=<DocumentReference>$appends",
+        "relation:missing=false", "relation=appends",
+        "relatesto:missing=true", "_list=<List>", "_content=document", "relationship=appends$<DocumentReference>",
         "patient:identifier=n-@", "_filter=type eq 68599-0",
     ),
     "Condition": (
         "patient=@", "code=38341003", "code:text=asthme", "code:text=hyper", "clinical-status=active",
         "onset-date=lt2021", "evidence-detail=<Observation>", "encounter=<Encounter>", "subject=<Patient>",
-        "evidence-detail:Observation.code=718-7", "patient.gender=female",
+        "evidence-detail:Observation.code=718-7", "evidence-detail:missing=true", "patient.gender=female",
         "_has:MedicationStatement:reason:status=active",
         "_filter=code eq 38341003",
     ),
     "List": ("patient=@", "item=<DocumentReference>", "item=<>",
-             "item:DocumentReference.type=68599-0", "status=current"),
-    "Provenance": ("target=<Observation>", "recorded=gt2020", "target:Observation.code=718-7", "agent=<Practitioner>"),
+             "item:DocumentReference.type=68599-0", "status=current", "item:missing=true", "item=<!>",
+             "_filter=item eq <DocumentReference>", "_content=nowhere"),
+    "Provenance": ("target=<Observation>", "recorded=gt2020", "target:Observation.code=718-7", "agent=<Practitioner>",
+                   "target=<!>", "target:missing=false", "entity=<Observation>"),
     "Communication": ("patient=@", "recipient=<Practitioner>", "recipient=<Patient>", "status=completed"),
-    "Task": ("patient=@", "focus=<>", "focus:Observation.status=final", "status=requested"),
-    "DiagnosticReport": ("patient=@", "result=<Observation>", "result.code=718-7", "code=58410-2"),
+    "Task": ("patient=@", "focus=<>", "focus:Observation.status=final", "status=requested",
+             "focus:missing=false"),
+    "DiagnosticReport": ("patient=@", "result=<Observation>", "result.code=718-7", "code=58410-2",
+                         "result:missing=false"),
     "Encounter": ("patient=@", "status=finished", "_has:Observation:encounter:code=718-7", "date=2025-01-01"),
     "MedicationStatement": ("patient=@", "code=G03AA07", "effective=2025-03-01", "status=active"),
     "FamilyMemberHistory": ("patient=@", "relationship=FTH", "status=completed"),
     "Consent": ("patient=@", "status=active", "category=59284-0", "actor:identifier=899700000044"),
     "CareTeam": ("patient=@", "status=active", "participant:identifier=899700218896"),
     "RelatedPerson": ("patient=@", "relationship=GUARD"),
-    "Practitioner": ("name=gp", "_has:PractitionerRole:practitioner:organization=Organization/hospital",
+    "Practitioner": ("name=gp", "_has:Provenance:agent:recorded=gt2020",
+                     "_has:Provenance:agent:target=<Observation>",
+                     "_has:PractitionerRole:practitioner:organization=Organization/hospital",
                      "_has:Observation:performer:status=amended", "_has:Patient:general-practitioner:gender=male"),
     "Organization": ("name=hôpital", "partof.name=hôpital", "_has:Patient:organization:family=dupont",
                      "_has:Observation:performer:code=718-7"),
@@ -368,7 +393,7 @@ SORTS: Mapping[str, tuple[str, ...]] = {
         "Observation": ("_sort=date", "_sort=-date", "_sort=status,-date", "_sort=value-quantity", "_sort=-code"),
         "Patient": ("_sort=family", "_sort=-birthdate", "_sort=gender,family"),
         "Condition": ("_sort=onset-date", "_sort=-onset-date"),
-        "DocumentReference": ("_sort=date", "_sort=-date", "_sort=type"),
+        "DocumentReference": ("_sort=date", "_sort=-date", "_sort=type", "_sort=relation"),
     }.get(kind, ())
     for kind in SEARCHES
 }
