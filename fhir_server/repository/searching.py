@@ -138,7 +138,12 @@ class PlannedSearch:
         return page
 
     def count(self, *, accurate: bool) -> int:
-        """Return how many there are, exactly or by a cheap estimate. Raises ``TooCostly`` rather than guess."""
+        """Return how many there are, exactly or by a cheap estimate. Raises ``TooCostly`` rather than guess.
+
+        An estimate draws a sample of all there is, which tells of what is hidden by its size and its noise; so whoever
+        is not let see everything is told the exact figure.
+        """
+        accurate = accurate or not self.sight.authority.policy.unrestricted
         planned = self._planned_for_all()
         tree, residual = planned.tree, planned.residual
         if residual is None and self.sight.narrows(tree):
@@ -150,7 +155,7 @@ class PlannedSearch:
         for batch in self.planner.lookup.walk(tree, fields_of(residual)):
             seen += len(batch)
             found += len(self.planner.settle(residual, batch))
-            if not accurate and len(batch) == _LARGEST_BATCH and not self.sight.narrows(tree):
+            if not accurate and len(batch) == _LARGEST_BATCH:
                 estimate = self.store.estimate(to_filter(tree), collection=self._collection)
                 return max(found, round(estimate * found / seen))
         return found

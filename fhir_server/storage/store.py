@@ -192,7 +192,10 @@ class Store(Protocol):
         """Return how many current documents match, counting no further than ``limit`` if one is given."""
 
     def estimate(self, filter: Mapping[str, Any], collection: str = "resources") -> int:
-        """Return a cheap estimate of ``count``: exact up to a bound, collection statistics beyond it."""
+        """Return a cheap estimate of ``count``: exact up to a bound, beyond it by a sample of the whole collection.
+
+        It tells of all there is: not for whom anything is hidden from.
+        """
 
     def history(self, query: HistoryQuery) -> list[Document]:
         """Return versions, newest first. One round trip."""
