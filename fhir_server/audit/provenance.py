@@ -13,6 +13,13 @@ from typing import Any
 
 from fhir_server.access.caller import Caller
 from fhir_server.audit.codes import HIDDEN_FROM_REPRESENTATIVES, to_coding
+from fhir_server.audit.legal_bases import (
+    REPRESENTATION,
+    TRACED,
+    articles_of_consent,
+    articles_of_labels,
+    to_policy,
+)
 from fhir_server.errors import Invalid, Structure, Text
 from fhir_server.fhir.datatypes import format_instant
 from fhir_server.fhir.json import parse_json
@@ -49,6 +56,8 @@ class Wrote:
     patient: str | None = None
     labels_before: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+    """Codes of its category, before and after: of what kind a Consent is."""
 
     @property
     def target(self) -> dict[str, str]:
@@ -79,11 +88,25 @@ def build_attached(given: Resource, written: Sequence[Wrote], now: datetime) -> 
     }
     labels = dict.fromkeys(label for one in written for label in (*one.labels_before, *one.labels))
     if labels:
-        provenance["meta"] = {**given.get("meta", {}), "security": [to_coding(label) for label in labels]}
+        meta, told = given.get("meta", {}), [to_coding(label) for label in labels]
+        kept = [one for one in meta.get("security", ()) if one not in told]
+        provenance["meta"] = {**meta, "security": [*kept, *told]}
     issues = check_structure(provenance, expected_type="Provenance")
     if issues:
         raise Structure(issues)
     return provenance
+
+
+def build_consequence(caller: Caller, article: str, reason: str) -> Resource:
+    """Return what is to be ``build_attached`` to all that the server itself writes on account of a caller's act."""
+    told = {
+        "reason": _concepts([reason]),
+        "policy": to_policy(article),
+        "activity": {"coding": [{"system": _OPERATION, "code": "CREATE"}]},
+        "agent": [{"type": _participant("performer"), "who": _who(caller)}],
+    }
+    hidden = {"security": [to_coding(HIDDEN_FROM_REPRESENTATIVES)]} if caller.secret else {}
+    return {"resourceType": "Provenance", **({"meta": hidden} if hidden else {}), **told}
 
 
 def build_provenances(caller: Caller, written: Iterable[Wrote], now: datetime) -> Iterator[tuple[Wrote, Resource]]:
@@ -113,17 +136,15 @@ def _provenance(caller: Caller, one: Wrote, reasons: Sequence[str], now: datetim
     labels = dict.fromkeys((*one.labels_before, *one.labels))
     if caller.secret:
         labels[HIDDEN_FROM_REPRESENTATIVES] = None
-    agent: Resource = {
-        "type": {"coding": [{"system": _PARTICIPANT, "code": "author" if one.action == "create" else "performer"}]},
-        "who": _who(caller),
-    }
+    agent: Resource = {"type": _participant("author" if one.action == "create" else "performer"), "who": _who(caller)}
     if caller.kind == "representative" and one.patient is not None:
         agent["onBehalfOf"] = {"reference": one.patient}
     provenance: Resource = {
         "resourceType": "Provenance",
         "target": [one.target],
         "recorded": format_instant(now),
-        "reason": [{"coding": [{"system": REASON, "code": reason}]} for reason in reasons],
+        "policy": to_policy(*_articles(one, reasons)),
+        "reason": _concepts(reasons),
         "activity": {"coding": [{"system": _OPERATION, "code": _OPERATIONS[one.action]}]},
         "agent": [agent],
     }
@@ -133,6 +154,27 @@ def _provenance(caller: Caller, one: Wrote, reasons: Sequence[str], now: datetim
         previous = {"reference": f"{one.reference}/_history/{one.before}"}
         provenance["entity"] = [{"role": "revision", "what": previous}]
     return provenance
+
+
+def _articles(one: Wrote, reasons: Sequence[str]) -> Iterator[str]:
+    """Yield by which articles it was done, as far as the law speaks of it; that it is traced, in any case."""
+    for reason in reasons:
+        match reason:
+            case "label-change":
+                yield from articles_of_labels(set(one.labels_before) ^ set(one.labels))
+            case "consent-change":
+                yield from articles_of_consent(one.categories)
+            case "representative-action":
+                yield REPRESENTATION
+    yield TRACED
+
+
+def _concepts(reasons: Iterable[str]) -> list[Resource]:
+    return [{"coding": [{"system": REASON, "code": reason}]} for reason in reasons]
+
+
+def _participant(code: str) -> Resource:
+    return {"coding": [{"system": _PARTICIPANT, "code": code}]}
 
 
 def _who(caller: Caller) -> Mapping[str, Any]:

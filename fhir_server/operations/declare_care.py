@@ -9,6 +9,7 @@ from typing import Any
 from fhir_server.access.consents import prevail
 from fhir_server.access.identities import identity_key
 from fhir_server.access.matrix import find_habilitation
+from fhir_server.audit.legal_bases import CARE_TEAM, to_policy
 from fhir_server.context import RequestContext
 from fhir_server.errors import Forbidden, NotFound, Text
 from fhir_server.fhir.datatypes import format_instant
@@ -58,7 +59,8 @@ def declare_care(ctx: RequestContext, request: FhirRequest, route: Route) -> Fhi
     if isinstance(prevail(Everything(), record.effects, "TREAT"), Nothing):
         raise Forbidden(Text("The patient has objected to this access", "Le patient s’est opposé à cet accès"))
     if not record.care_team and isinstance(prevail(Nothing(), record.effects, "TREAT"), Nothing):
-        ctx.repository.write_as_server([_consent(ctx, patient), _notice(ctx, patient)])
+        written = [_consent(ctx, patient), _notice(ctx, patient)]
+        ctx.repository.write_as_server(written, article=CARE_TEAM, reason="care-declared")
     return FhirResponse(200, build_parameters(patient_valueReference={"reference": patient}), route=route.template)
 
 
@@ -81,7 +83,7 @@ def _consent(ctx: RequestContext, patient: str) -> Proposal:
         "patient": {"reference": patient},
         "dateTime": format_instant(ctx.now),
         "performer": [{"reference": patient}],
-        "policy": [{"uri": "https://www.legifrance.gouv.fr/codes/article_lc/R1111-46"}],
+        "policy": [{"uri": uri} for uri in to_policy(CARE_TEAM)],
         "provision": {
             "type": "permit",
             "actor": [{"role": {"coding": [role]}, "reference": _actor(ctx)}],

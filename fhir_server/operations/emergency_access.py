@@ -13,6 +13,7 @@ from fhir_server.access.caller import Caller, Mode
 from fhir_server.access.consents import prevail
 from fhir_server.access.facts import RecordFacts, caller_keys
 from fhir_server.access.matrix import find_habilitation
+from fhir_server.audit.legal_bases import EMERGENCY
 from fhir_server.context import RequestContext
 from fhir_server.errors import CodeInvalid, Forbidden, NotFound, Text
 from fhir_server.fhir.datatypes import format_instant
@@ -64,7 +65,10 @@ def emergency_access(ctx: RequestContext, request: FhirRequest, route: Route) ->
     ctx.trail.declare(cast(Mode, mode), reason[:_LONGEST_REASON])
     until = ctx.now + timedelta(seconds=ctx.settings.emergency_access_lifetime)
     ctx.repository.write_as_server(
-        [_alert(ctx, patient, mode)], (EMERGENCIES, _record(ctx, patient, mode, reason[:_LONGEST_REASON], until))
+        [_alert(ctx, patient, mode)],
+        (EMERGENCIES, _record(ctx, patient, mode, reason[:_LONGEST_REASON], until)),
+        article=EMERGENCY,
+        reason="emergency-declared",
     )
     answer = build_parameters(
         patient_valueReference={"reference": patient}, mode_valueCode=mode, until_valueInstant=format_instant(until)

@@ -1,6 +1,6 @@
 """The Provenances that go with a write, as changes of the same plan."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -56,7 +56,14 @@ def _wrote(image: Written, change: Change) -> Wrote:
         index.get("pt"),
         tuple(before.index.get("l", ())) if before is not None else (),
         tuple(index.get("l", ())),
+        tuple(dict.fromkeys((*_categories(index), *(_categories(before.index) if before is not None else ())))),
     )
+
+
+def _categories(index: Mapping[str, Any]) -> list[str]:
+    """Return the codes of a Consent's category; of other types nothing is made of it."""
+    start = "Consent.category||"
+    return [key[len(start) :] for key in index.get("t", ()) if key.startswith(start)]
 
 
 def _change(provenance: Resource, patient: str | None, owners: tuple[str, ...], now: datetime, base_url: str) -> Change:

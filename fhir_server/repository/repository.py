@@ -10,6 +10,7 @@ from fhir_server.access.care_circle import is_attending
 from fhir_server.access.listings import SOLE
 from fhir_server.access.policy import Action, Policy
 from fhir_server.audit.frames import EMERGENCY
+from fhir_server.audit.provenance import build_consequence
 from fhir_server.audit.touched import Touched
 from fhir_server.audit.trail import Trail
 from fhir_server.errors import Deleted, NotFound
@@ -210,13 +211,22 @@ class Repository:
         self.disclose("read", [one.document for one in written if one.document is not None and not one.changed])
         return written
 
-    def write_as_server(self, proposals: Sequence[Proposal], *records: tuple[str, Mapping[str, Any]]) -> list[Written]:
+    def write_as_server(
+        self,
+        proposals: Sequence[Proposal],
+        *records: tuple[str, Mapping[str, Any]],
+        article: str,
+        reason: str,
+    ) -> list[Written]:
         """Write what the server itself has to say about what the caller does, with further records, all or nothing.
 
-        It is noted in the caller's trail. For consequences that the law attaches to an act, never for the act itself.
+        It is noted in the caller's trail, and a Provenance says by which ``article`` and for what ``reason``.
+        For consequences that the law attaches to an act, never for the act itself.
         """
-        policy = Policy(LOCAL_CALLER)
-        writer = Writer(self.store, policy, self.rules, self.base_url, self.clock, self.registry, self.trail, records)
+        policy, caused = Policy(LOCAL_CALLER), build_consequence(self.policy.caller, article, reason)
+        writer = Writer(
+            self.store, policy, self.rules, self.base_url, self.clock, self.registry, self.trail, records, caused
+        )
         return writer.write(proposals)
 
     def attending_doctors(self, patient: str) -> list[dict[str, Any]]:

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from fhir_server.access.labels import VISIBILITY
-from tests.access.callers import World
-from tests.access.records import TITLED, document, resource
-from tests.access.test_records import gp, lea, marie, mother, record
+from tests.access.callers import World, backend
+from tests.access.records import GP, TITLED, consent, document, resource
+from tests.access.test_records import gp, lea, marie, mother, nurse, other, record
 
 __all__ = ["record"]
 
@@ -56,6 +56,69 @@ def test_what_a_representative_does_is_noted_on_behalf_of_the_child(record: Worl
     (told,) = provenances(record, f"DocumentReference/{reply.body['id']}")
     assert codes(told) == {"representative-action"}
     assert told["agent"][0]["onBehalfOf"] == {"reference": "Patient/lea"}
+
+
+def policies(provenance: dict[str, Any]) -> list[str]:
+    """Return the articles of law by which it was done."""
+    return [uri.rpartition("/")[2] for uri in provenance["policy"]]
+
+
+@pytest.mark.parametrize(
+    ("code", "article"),
+    [("MASQUE_PS", "R1111-49"), ("INVISIBLE_PATIENT", "R1111-53"), ("INVISIBLE_REPRESENTANTS_LEGAUX", "R1111-50")],
+)
+def test_a_changed_label_names_the_article_that_it_rests_on(record: World, code: str, article: str) -> None:
+    label = {"coding": [{"system": VISIBILITY, "code": code}]}
+    service = backend("migration", trusted=True)
+    changed = {**document("child", "lea"), "securityLabel": [label]}
+    assert record.ask(service).put("DocumentReference/child", changed).status == 200
+    (told,) = provenances(record, "DocumentReference/child")
+    assert policies(told) == [article, "R1111-43"]
+
+
+def test_what_a_representative_does_and_a_deletion_name_their_articles(record: World) -> None:
+    reply = record.ask(mother).post("DocumentReference", document("x", "lea", content=TITLED))
+    path = f"DocumentReference/{reply.body['id']}"
+    assert record.ask(mother).delete(path).status == 204
+    done, deleted = provenances(record, path)
+    assert policies(done) == ["L1111-13-1", "R1111-43"]
+    assert policies(deleted) == ["L1111-13-1", "R1111-43"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "article"),
+    [("ps-bloque", "R1111-32"), ("opposition-bris-de-glace", "R1111-48"), ("masquage-document", "R1111-49")],
+)
+def test_a_consent_names_the_article_of_its_kind(record: World, kind: str, article: str) -> None:
+    made = consent("x", "marie", "deny", GP)
+    system = "https://espace-sante.example/fhir/CodeSystem/consent-kind"
+    made["category"].append({"coding": [{"system": system, "code": kind}]})
+    reply = record.ask(marie).post("Consent", {name: value for name, value in made.items() if name != "id"})
+    assert reply.status == 201, reply.content
+    (told,) = provenances(record, f"Consent/{reply.body['id']}")
+    assert policies(told) == [article, "R1111-43"]
+
+
+@pytest.mark.parametrize(
+    ("operation", "more", "article", "kinds"),
+    [
+        ("declare-care", {}, "R1111-46", {"Consent", "Communication"}),
+        ("emergency-access", {"mode": "bris_de_glace", "reason": "x"}, "R1111-48", {"Communication"}),
+    ],
+)
+def test_what_the_server_writes_on_account_of_an_act_says_by_which_article(
+    record: World, operation: str, more: dict[str, str], article: str, kinds: set[str]
+) -> None:
+    given = [{"name": "patient", "valueReference": {"reference": "Patient/marie"}}]
+    given += [{"name": name, "valueString": value} for name, value in more.items()]
+    body = {"resourceType": "Parameters", "parameter": given}
+    assert record.ask(other).post(f"Patient/${operation}", body).status == 200
+    (told,) = record.local.get("Provenance").resources
+    assert policies(told) == [article]
+    assert {one["reference"].partition("/")[0] for one in told["target"]} == kinds
+    assert told["agent"][0]["who"]["reference"] == "Practitioner/other"
+    assert record.ask(marie).get(f"Provenance/{told['id']}").status == 200
+    assert record.ask(nurse).get(f"Provenance/{told['id']}").status == 404
 
 
 def test_an_ordinary_write_makes_none(record: World) -> None:
