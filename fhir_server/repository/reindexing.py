@@ -151,9 +151,9 @@ def to_rewrite(document: Document, base_url: str) -> Rewrite | None:
     assert document.body is not None  # what is deleted has no type to be found by
     index = to_index(parse_json(document.body), base_url)
     present = document.index
-    changed = {name: value for name, value in index.items() if name not in present or present[name] != value}
     # Who put it here is in no body, and whose data a Provenance tells of neither.
     kept = {"o", "pt", "c"} if document.resource_type == "Provenance" else {"o"}
+    changed = {name: value for name, value in index.items() if name not in kept and present.get(name) != value}
     dropped = tuple(sorted(present.keys() - index.keys() - kept))
     if not changed and not dropped:
         return None

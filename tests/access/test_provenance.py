@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from fhir_server.access.labels import VISIBILITY
+from fhir_server.repository.reindexing import to_rewrite
 from tests.access.callers import World, backend
 from tests.access.records import GP, TITLED, consent, document, resource
 from tests.access.test_records import gp, lea, marie, mother, nurse, other, record
@@ -126,6 +127,11 @@ def test_an_ordinary_write_makes_none(record: World) -> None:
     assert record.local.get("Provenance?_summary=count").body["total"] == 0
 
 
+def observation(patient: str) -> dict[str, Any]:
+    fixed = {"resourceType": "Observation", "status": "final", "code": {"text": "x"}}
+    return {**fixed, "subject": {"reference": f"Patient/{patient}"}}
+
+
 GIVEN = {
     "resourceType": "Provenance",
     "recorded": "2026-06-14T00:00:00Z",
@@ -168,6 +174,17 @@ def test_a_header_that_is_no_good_stops_the_write(record: World, header: str) ->
     assert reply.status == 400
     assert record.local.get("Provenance?_summary=count").body["total"] == 0
     assert record.ask(marie).get("DocumentReference?_summary=count").body["total"] == 3
+
+
+def test_a_reindex_leaves_a_provenance_in_the_record_that_it_tells_of(record: World) -> None:
+    made = record.ask(gp).post("Observation", observation("marie"))
+    assert record.ask(gp).delete(f"Observation/{made.body['id']}").status == 204
+    (told,) = provenances(record, f"Observation/{made.body['id']}")
+    store, reference = record.composition.store(), f"Provenance/{told['id']}"
+    stored = store.get_many([reference], index_fields=("*",))[reference]
+    assert "Patient/marie" in stored.index["c"]
+    assert stored.index["c"] != ["Patient/marie"]
+    assert to_rewrite(stored, record.composition.settings.base_url) is None
 
 
 def test_a_read_takes_no_notice_of_the_header(record: World) -> None:
