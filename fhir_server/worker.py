@@ -15,7 +15,7 @@ from fhir_server.audit.export import AUDIT_EXPORT, AuditExport, enqueue_export, 
 from fhir_server.audit.seals import Sealer
 from fhir_server.context import current_time
 from fhir_server.jobs import Job, Jobs
-from fhir_server.repository.reindexing import Progress, Reindex
+from fhir_server.repository.reindexing import Progress, Reindex, index_arrived
 from fhir_server.repository.stored_parameters import REINDEX
 from fhir_server.settings import Settings
 from fhir_server.storage.index_writer import LeaseLost
@@ -48,7 +48,7 @@ class AuditKeeper:
         try:
             if sealer is None:
                 sealer = Sealer(self._composition.store().audit_log, audit_heads(self._composition.settings))
-            self._composition.store().audit_log.recover(partial(sealer.seal_late, current_time()))
+            self._composition.store().audit_log.recover(partial(self._take_in, sealer))
             sealer.seal(current_time())
             self._export()
         except StoreUnavailable:
@@ -56,6 +56,12 @@ class AuditKeeper:
         except Exception as error:
             self._composition.log.failure("audit", error)
         return sealer
+
+    def _take_in(self, sealer: Sealer, references: list[str]) -> None:
+        """Seal and index what a killed process has left behind."""
+        sealer.seal_late(current_time(), references)
+        composition = self._composition
+        index_arrived(composition.store(), composition.registry(), composition.settings.base_url, references)
 
     def _export(self) -> None:
         """Have what is newly sealed sent on, if there is somewhere to send it."""
@@ -65,7 +71,7 @@ class AuditKeeper:
 
     def _finish(self, sealer: Sealer) -> None:
         try:
-            self._composition.store().audit_log.recover(partial(sealer.seal_late, current_time()), older_than=0)
+            self._composition.store().audit_log.recover(partial(self._take_in, sealer), older_than=0)
             sealer.finish(current_time())
         except Exception as error:
             # What is left is sealed at the next start.

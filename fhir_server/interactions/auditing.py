@@ -29,6 +29,8 @@ _ACTIONS = {
 
 def write_events(ctx: RequestContext) -> None:
     """Write what the trail has gathered so far. Raises ``StoreUnavailable``."""
+    # However long the request took, its events are indexed by what is in force now.
+    ctx.repository.registry.use()
     events = ctx.trail.events()
     if events:
         ctx.repository.store.append(events)
@@ -36,6 +38,7 @@ def write_events(ctx: RequestContext) -> None:
 
 def write_refusal(ctx: RequestContext, request: FhirRequest, error: FhirError) -> None:
     """Write that the request was refused, if that is of a kind to be told. Raises ``StoreUnavailable``."""
+    ctx.repository.registry.use()
     note_refusal(ctx, request, error)
     events, ctx.trail.refused = ctx.trail.refused, []
     if events:

@@ -3,23 +3,41 @@
 It may be killed at any moment: how far it is stands in its record, written in the transaction of each batch. It is
 right beside writers: the fence (``storage.index_writer``) keeps out what was indexed under older parameters, and a
 resource that has moved on since it was read has been indexed by its writer.
+
+AuditEvents are indexed anew as well. A seal covers their content, which is never written here; nor is what a policy
+finds them by, which the audit's verification holds against the content. No fence keeps out the event of a read, for the
+answer has left. So the latest are looked at once more in the end, when those that were built before their process had
+seen the parameter are in the database; and what a killed process has left behind is indexed as it arrives.
 """
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
+from fhir_server.audit.seals import OVERLAP, reference_at
 from fhir_server.errors import FhirError
 from fhir_server.fhir.json import parse_json
 from fhir_server.jobs import COLLECTION, Job, Jobs
 from fhir_server.repository.stored_parameters import ParameterRegistry
 from fhir_server.search.apart import APART_TYPES
 from fhir_server.search.indexer import to_index
+from fhir_server.search.stored import stored_parameters_of
+from fhir_server.storage.documents import collection_of
 from fhir_server.storage.index_writer import Rewrite
 from fhir_server.storage.store import Document, Query, Store
 
 BATCH = 100
+ARRIVED = timedelta(seconds=2)
+"""Whoever builds an event sees a new parameter after half a second, and has it in the database after another tenth."""
+_KEPT: Mapping[str, frozenset[str]] = {
+    "Provenance": frozenset({"o", "pt", "c"}),
+    "AuditEvent": frozenset({"o", "pt", "c", "l"}),
+}
+"""Fields that stay as they are: who put it here is in no body (``o``), and whose data a Provenance tells of neither."""
 _LISTED_FAILURES = 20
+_PAUSE = 0.05
 
 
 class IndexWriter(Protocol):
@@ -36,6 +54,9 @@ class IndexWriter(Protocol):
         changes: Sequence[Mapping[str, Any]],
     ) -> None:
         """Write the indexes together with a change of the record that ``lease`` finds; raises ``LeaseLost``."""
+
+    def write(self, rewrites: Sequence[Rewrite]) -> None:
+        """Write the indexes."""
 
 
 class IndexStore(Store, Protocol):
@@ -80,6 +101,7 @@ class Reindex:
     base_url: str
     tell: Callable[[Progress], None] = lambda progress: None
     stopping: Callable[[], bool] = lambda: False
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
 
     def run(self, job: Job) -> bool:
         """Do a claimed job from where it is; return False when it was told to stop, to be claimed again.
@@ -87,19 +109,22 @@ class Reindex:
         Raises ``LeaseLost`` when another worker has it, ``StoreUnavailable``, or the driver's error when the fence is
         not allowed.
         """
-        generation = self.registry.refresh().generation
+        began, generation = self.clock(), self.registry.refresh().generation
         if generation:
             self.store.index_writer.fence(generation)
         progress = Progress.of(job)
         if not progress.total:
             counts = self.store.counts()
-            kinds = [kind for kind in job.input["types"] if kind not in APART_TYPES]  # their index never changes
-            progress = replace(progress, total=sum(counts.get(kind, 0) for kind in kinds))
+            progress = replace(progress, total=sum(counts.get(kind, 0) for kind in job.input["types"]))
         for batch in self._batches(sorted(job.input["types"]), progress.after):
             if self.stopping():
                 return False
             progress = self._rewrite(batch, job, progress)
             self.tell(progress)
+        if not APART_TYPES.isdisjoint(job.input["types"]):
+            if not self._wait_until(began + ARRIVED):
+                return False
+            progress = self._look_again(job, progress)
         if progress.failed:
             self.jobs.fail(job, f"{progress.failed} resources cannot be indexed", final=True)
             return True
@@ -111,28 +136,49 @@ class Reindex:
             if after > f"{kind}0":  # 0 follows /
                 continue
             last = max(after, f"{kind}/")
-            while True:
-                filter = {"type": kind, "_id": {"$gt": last}}
-                query = Query(filter, (("_id", 1),), BATCH, "type_id", with_index=True)
-                found = self.store.find(query)
-                if not found:
-                    break
-                yield found
-                last = found[-1].reference
+            yield from self._of_type(kind, last)
 
-    def _rewrite(self, batch: Sequence[Document], job: Job, progress: Progress) -> Progress:
+    def _of_type(self, kind: str, last: str) -> Iterator[list[Document]]:
+        """Yield the resources of a type that follow a reference, in order."""
+        collection = collection_of(kind)
+        hint = "type_id" if collection == "resources" else None
+        while True:
+            filter = {"type": kind, "_id": {"$gt": last}}
+            query = Query(filter, (("_id", 1),), BATCH, hint, with_index=True, collection=collection)
+            found = self.store.find(query)
+            if not found:
+                return
+            yield found
+            last = found[-1].reference
+
+    def _wait_until(self, moment: datetime) -> bool:
+        """Return True when the moment has come, False when told to stop before."""
+        while not self.stopping():
+            if self.clock() >= moment:
+                return True
+            time.sleep(_PAUSE)
+        return False
+
+    def _look_again(self, job: Job, progress: Progress) -> Progress:
+        """Index the latest events once more: some may have come behind the walk."""
+        for batch in self._of_type("AuditEvent", reference_at(self.clock() - OVERLAP)):
+            rewrites, _ = self._indexed(batch)
+            progress = replace(progress, changed=progress.changed + len(rewrites))
+            self._write(rewrites, job, progress)
+        return progress
+
+    def _indexed(self, batch: Sequence[Document]) -> tuple[list[Rewrite], list[str]]:
+        """Return what is to be rewritten of a batch, and what cannot be indexed."""
         # Whoever writes now indexes by what is in force now; so must this batch, or it would undo theirs.
         self.registry.use()
-        rewrites: list[Rewrite] = []
-        failures: list[str] = []
-        for document in batch:
-            try:
-                rewrite = to_rewrite(document, self.base_url)
-            except FhirError:
-                failures.append(document.reference)
-                continue
-            if rewrite is not None:
-                rewrites.append(rewrite)
+        return to_rewrites(batch, self.base_url)
+
+    def _write(self, rewrites: Sequence[Rewrite], job: Job, progress: Progress) -> None:
+        changes = self.jobs.step(progress.to_record())
+        self.store.index_writer.rewrite(rewrites, COLLECTION, self.jobs.held_by(job), changes)
+
+    def _rewrite(self, batch: Sequence[Document], job: Job, progress: Progress) -> Progress:
+        rewrites, failures = self._indexed(batch)
         progress = replace(
             progress,
             after=batch[-1].reference,
@@ -141,18 +187,40 @@ class Reindex:
             failed=progress.failed + len(failures),
             failures=(*progress.failures, *failures)[:_LISTED_FAILURES],
         )
-        changes = self.jobs.step(progress.to_record())
-        self.store.index_writer.rewrite(rewrites, COLLECTION, self.jobs.held_by(job), changes)
+        self._write(rewrites, job, progress)
         return progress
+
+
+def index_arrived(store: IndexStore, registry: ParameterRegistry, base_url: str, references: Sequence[str]) -> None:
+    """Index events that have come late by the parameters in force. Raises ``StoreUnavailable``."""
+    registry.use()
+    for start in range(0, len(references), BATCH) if stored_parameters_of("AuditEvent") else ():
+        part = references[start : start + BATCH]
+        found = store.get_many(part, index_fields=("*",))
+        store.index_writer.write(to_rewrites(tuple(found.values()), base_url)[0])
+
+
+def to_rewrites(documents: Sequence[Document], base_url: str) -> tuple[list[Rewrite], list[str]]:
+    """Return the rewrites of those documents that need one, and the references of those that cannot be indexed."""
+    rewrites: list[Rewrite] = []
+    failures: list[str] = []
+    for document in documents:
+        try:
+            rewrite = to_rewrite(document, base_url)
+        except FhirError:
+            failures.append(document.reference)
+            continue
+        if rewrite is not None:
+            rewrites.append(rewrite)
+    return rewrites, failures
 
 
 def to_rewrite(document: Document, base_url: str) -> Rewrite | None:
     """Return the index that a living resource should have, None when it has it. Raises what ``to_index`` does."""
     assert document.body is not None  # what is deleted has no type to be found by
+    kept = _KEPT.get(document.resource_type, frozenset("o"))
     index = to_index(parse_json(document.body), base_url)
     present = document.index
-    # Who put it here is in no body, and whose data a Provenance tells of neither.
-    kept = {"o", "pt", "c"} if document.resource_type == "Provenance" else {"o"}
     changed = {name: value for name, value in index.items() if name not in kept and present.get(name) != value}
     dropped = tuple(sorted(present.keys() - index.keys() - kept))
     if not changed and not dropped:

@@ -10,7 +10,7 @@ Two things could go wrong beside concurrent writers, and both are shut out by th
   job's own record, which fails when the lease has passed to another.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ from pymongo.client_session import ClientSession
 from pymongo.read_concern import ReadConcern
 
 from fhir_server.storage.connection import Connection, translated
+from fhir_server.storage.documents import OWN_FIELDS, collection_of
 from fhir_server.storage.driver_transaction import MAJORITY
 
 
@@ -67,10 +68,23 @@ class IndexWriter:
             found = database[collection].update_one(dict(lease), [dict(stage) for stage in changes], session=session)
             if not found.matched_count:
                 raise LeaseLost
-            if rewrites:
-                updates: list[UpdateOne] = [_update(each) for each in rewrites]
-                database["resources"].bulk_write(updates, ordered=False, session=session)
+            self._write(rewrites, session)
 
+        self._transact(rewrites, write)
+
+    def write(self, rewrites: Sequence[Rewrite]) -> None:
+        """Write the indexes alone, of events that no job has met."""
+        if rewrites:
+            self._transact(rewrites, lambda session: self._write(rewrites, session))
+
+    def _write(self, rewrites: Sequence[Rewrite], session: ClientSession) -> None:
+        updates: dict[str, list[UpdateOne]] = {}
+        for each in rewrites:
+            updates.setdefault(collection_of(each.reference), []).append(_update(each))
+        for collection, part in updates.items():
+            self._connection.database[collection].bulk_write(part, ordered=False, session=session)
+
+    def _transact(self, rewrites: Sequence[Rewrite], write: Callable[[ClientSession], None]) -> None:
         changing = self._connection.stamps.changing(
             [each.reference for each in rewrites], lambda error: not isinstance(error, LeaseLost)
         )
@@ -79,6 +93,9 @@ class IndexWriter:
 
 
 def _update(rewrite: Rewrite) -> UpdateOne:
+    written = OWN_FIELDS.intersection((*rewrite.index, *rewrite.dropped))
+    if written:
+        raise ValueError(f"no index fields: {sorted(written)}")
     change: dict[str, Any] = {"$set": dict(rewrite.index)}
     if rewrite.dropped:
         change["$unset"] = dict.fromkeys(rewrite.dropped, "")
