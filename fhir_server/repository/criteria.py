@@ -12,7 +12,7 @@ from fhir_server.errors import FhirError, Invalid, Issue, PreconditionFailed, Te
 from fhir_server.fhir.reference import conditional_references
 from fhir_server.repository.change import Criteria, Proposal
 from fhir_server.repository.searching import without_joins
-from fhir_server.search.apart import check_joined
+from fhir_server.search.apart import check_changing
 from fhir_server.search.ast import TypeIs
 from fhir_server.search.building import build_and
 from fhir_server.search.compiler import to_filter
@@ -35,7 +35,7 @@ def build_criteria(resource_type: str, parameters: Sequence[tuple[str, str]], ba
         raise Invalid(
             Text("A conditional interaction needs search criteria", "Une interaction conditionnelle exige des critères")
         )
-    check_joined(resource_type)
+    check_changing(resource_type)
     shaping = sorted({name for name, _ in parameters if name.partition(":")[0] in _NOT_CRITERIA})
     if shaping:
         listed = ", ".join(shaping)

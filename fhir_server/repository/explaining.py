@@ -70,11 +70,13 @@ class ListeningStore:
             yield document
         self._note("walk", (query,), began, count)
 
-    def find_each(self, filters: Sequence[Mapping[str, Any]], limit: int = 2) -> list[list[Document]]:
+    def find_each(
+        self, filters: Sequence[Mapping[str, Any]], limit: int = 2, collection: str = "resources"
+    ) -> list[list[Document]]:
         """As ``Store.find_each``."""
         began = perf_counter()
-        found = self.store.find_each(filters, limit)
-        queries = tuple(Query(filter, (), limit, with_body=False) for filter in filters)
+        found = self.store.find_each(filters, limit, collection)
+        queries = tuple(Query(filter, (), limit, with_body=False, collection=collection) for filter in filters)
         self._note("find each", queries, began, sum(map(len, found)))
         return found
 

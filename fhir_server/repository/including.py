@@ -11,13 +11,14 @@ from typing import Any
 from fhir_server.access.policy import Policy
 from fhir_server.fhir.json import parse_json
 from fhir_server.repository.sight import Sight
+from fhir_server.search.apart import APART_TYPES
 from fhir_server.search.ast import Everything, Node, Nothing, Or, ReferenceIs, TypeIs
 from fhir_server.search.building import build_and, build_or
 from fhir_server.search.compiler import to_filter
 from fhir_server.search.history_filter import to_history_filter
 from fhir_server.search.includes import Include, Pointers, fields_for, find_pointers
 from fhir_server.search.indexer import to_index
-from fhir_server.storage.documents import to_version_key
+from fhir_server.storage.documents import collection_of, to_version_key
 from fhir_server.storage.store import Document, Query, Store
 
 MAX_LEVELS = 16
@@ -93,20 +94,31 @@ class _Level:
         """Return the documents that the caller may see, each once; more than ``limit`` are not all there."""
         for_want_of_version = {reference for reference, _ in pointers.versions if reference not in pointers.resources}
         pointers.resources.update(dict.fromkeys(for_want_of_version))
-        tree = self._visible(pointers)
+        asked = pointers.by_type()
+        tree = self._visible({kind: node for kind, node in asked.items() if kind not in APART_TYPES})
+        most = limit + len(for_want_of_version)
+        events = self._apart({kind: node for kind, node in asked.items() if kind in APART_TYPES}, most)
         keys = [
             to_version_key(reference, int(version)) for reference, version in pointers.versions if _is_number(version)
         ]
         if isinstance(tree, Nothing) and not keys:
-            return []
-        query = Query(to_filter(tree), (), limit + len(for_want_of_version), index_fields=self.fields)
+            return events
+        query = Query(to_filter(tree), (), most, index_fields=self.fields)
         current, versions = self.store.find_included(query, keys, self._restriction(pointers))
-        return self._chosen(current, versions, for_want_of_version)
+        return [*self._chosen(current, versions, for_want_of_version), *events]
 
-    def _visible(self, pointers: Pointers) -> Node:
+    def _apart(self, asked: Mapping[str, Node], limit: int) -> list[Document]:
+        """Return what is asked for of types that have a collection of their own; +1 round trip."""
+        tree = self._visible(asked)
+        if isinstance(tree, Nothing):
+            return []
+        collection = collection_of(next(iter(asked)))
+        return self.store.find(Query(to_filter(tree), (), limit, index_fields=self.fields, collection=collection))
+
+    def _visible(self, asked: Mapping[str, Node]) -> Node:
         """Return the condition of what is asked for, types of one policy together."""
         groups: dict[Node, list[Node]] = {}
-        for kind, node in pointers.by_type().items():
+        for kind, node in asked.items():
             groups.setdefault(self.policy.filter(kind, "search"), []).append(node)
         return build_or(build_and([_joined(nodes), narrowing]) for narrowing, nodes in groups.items())
 

@@ -82,7 +82,8 @@ class StoreLookup:
             return [bool(self.find(tree, (), 1)) for tree in trees]
         found: list[bool] = []
         for part in _parts(trees):
-            found += [bool(each) for each in self.store.find_each([to_filter(tree) for tree in part], 1)]
+            collection = collection_searched(part[0])  # they ask for one type, each about another candidate
+            found += [bool(each) for each in self.store.find_each([to_filter(tree) for tree in part], 1, collection)]
         return found
 
     def _walk_seen(self, tree: Node, fields: Sequence[str]) -> Iterator[list[IndexDocument]]:

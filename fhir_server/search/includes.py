@@ -14,7 +14,7 @@ from typing import Any
 
 from fhir_server.errors import NotSupported, Processing, Text, Value
 from fhir_server.fhir.definitions import is_resource_type, resource_types
-from fhir_server.search.apart import APART_TYPES, check_joined
+from fhir_server.search.apart import APART_TYPES
 from fhir_server.search.ast import Node, ReferenceIs, RefersTo
 from fhir_server.search.building import build_or
 from fhir_server.search.entries import bounded
@@ -118,7 +118,6 @@ def parse_include(name: str, value: str, types: Sequence[str]) -> Include:
     if not 2 <= len(parts) <= 3 or not is_resource_type(parts[0]):
         raise Value(_FORM)
     source, code, target = parts[0], parts[1], parts[2] if len(parts) == 3 else None
-    check_joined(source if reverse else target)
     parameters = _all_of(source) if code == "*" else (_parameter(source, code),)
     targets = {one for parameter in parameters for one in parameter.targets}
     if target is not None and target not in targets:
@@ -166,7 +165,8 @@ def supported_includes(resource_type: str) -> list[str]:
 
 def supported_revincludes(resource_type: str) -> list[str]:
     """Return the values of ``_revinclude`` that mean something on a search of the type."""
-    return ["*", *(f"{one.resource_type}:{one.code}" for one in _pointing_at(resource_type))]
+    found = [*_pointing_at(resource_type), *_pointing_apart(resource_type)]
+    return ["*", *(f"{one.resource_type}:{one.code}" for one in found)]
 
 
 def _parameter(source: str, code: str) -> SearchParameter:
@@ -188,8 +188,13 @@ def _all_of(resource_type: str) -> tuple[SearchParameter, ...]:
     )
 
 
+def _pointing_apart(resource_type: str) -> list[SearchParameter]:
+    """Return the reference parameters that can point to the type, of types that come along by their name alone."""
+    return [one for source in sorted(APART_TYPES) for one in _all_of(source) if resource_type in one.targets]
+
+
 def _pointing_at(resource_type: str) -> list[SearchParameter]:
-    """Return the reference parameters, of all types, that can point to the type."""
+    """Return the reference parameters that can point to the type, of all types that are not kept apart."""
     found = list(_defined_pointers().get(resource_type, ()))
     for source, parameters in stored_parameters().by_type.items():
         if source != "Resource" and source not in APART_TYPES:

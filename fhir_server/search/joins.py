@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 
 from fhir_server.errors import FhirError, NotSupported, Text, TooCostly, Value, join_errors
 from fhir_server.fhir.definitions import is_resource_type
-from fhir_server.search.apart import APART_TYPES, check_joined
+from fhir_server.search.apart import APART_TYPES
 from fhir_server.search.ast import Chain, Has, Link, ListMember, Node
 from fhir_server.search.building import build_or
 from fhir_server.search.parameters import SearchParameter, search_parameter
@@ -100,7 +100,6 @@ def _chain(name: str, value: str, types: tuple[str, ...], read: Read) -> Node:
     code, colon, wanted = head.partition(":")
     if colon and not is_resource_type(wanted):
         raise Value(_NO_TYPE)
-    check_joined(wanted)
     links = [_link(_reference(kind, code), wanted) for kind in types]
     found = {target: None for _, targets in links for target in targets}
     trees, failures = _read_each(tuple(found), rest, value, read)
@@ -120,7 +119,6 @@ def _has(name: str, value: str, types: tuple[str, ...], read: Read) -> Node:
     _, source, code, rest = parts
     if not is_resource_type(source):
         raise Value(_NO_TYPE)
-    check_joined(source)
     parameter = _reference(source, code)
     if not set(types) <= set(parameter.targets):
         raise Value(_HAS_TARGET)

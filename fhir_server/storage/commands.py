@@ -76,15 +76,17 @@ def to_find_ids(
     return {**_find(collection, {"_id": key}, milliseconds), "projection": dict(projection)}
 
 
-def to_union(filters: Sequence[Mapping[str, Any]], limit: int, milliseconds: int) -> dict[str, Any]:
+def to_union(
+    filters: Sequence[Mapping[str, Any]], limit: int, milliseconds: int, collection: str = "resources"
+) -> dict[str, Any]:
     """Return one aggregation that answers every filter with at most ``limit`` heads, ``branch`` telling which."""
     first, *others = (_branch(number, each, limit) for number, each in enumerate(filters))
     return {
-        "aggregate": "resources",
-        "pipeline": first + [{"$unionWith": {"coll": "resources", "pipeline": each}} for each in others],
+        "aggregate": collection,
+        "pipeline": first + [{"$unionWith": {"coll": collection, "pipeline": each}} for each in others],
         "cursor": {"batchSize": _ALL_AT_ONCE},
         "maxTimeMS": milliseconds,
-        "readConcern": READ_CONCERN,
+        "readConcern": _concern(collection),
     }
 
 

@@ -139,9 +139,13 @@ class MongoStore:
         current = [documents.from_current(one, index, names) for one in found if "ref" not in one]
         return current, [documents.from_history(one) for one in found if "ref" in one]
 
-    def find_each(self, filters: Sequence[Mapping[str, Any]], limit: int = 2) -> list[list[Document]]:
+    def find_each(
+        self, filters: Sequence[Mapping[str, Any]], limit: int = 2, collection: str = "resources"
+    ) -> list[list[Document]]:
         """Return, for each filter, at most ``limit`` current documents without body. One round trip for all."""
-        return [[documents.from_current(found) for found in each] for each in self._union(filters, limit)]
+        if collection == "audit":
+            self.audit_log.flush()
+        return [[documents.from_current(found) for found in each] for each in self._union(filters, limit, collection)]
 
     def find_referrers(self, references: Iterable[str], limit: int = 10) -> dict[str, tuple[str, ...]]:
         """Return, for each reference that somebody points to, the pointing references (``Type/id``). One round trip.
@@ -269,9 +273,12 @@ class MongoStore:
 
     def iterate(self, query: Query, *, timed: bool = False) -> Iterator[Document]:
         """Yield documents in order, in batches; on a request's path ``timed``: the time of one read holds for all."""
+        if query.collection == "audit":
+            self.audit_log.flush()
         command = commands.to_find(query, 0)
         index = query.with_index or bool(query.index_fields)
-        collection = self.connection.database[query.collection].with_options(read_concern=ReadConcern("majority"))
+        concern = ReadConcern(command["readConcern"]["level"])
+        collection = self.connection.database[query.collection].with_options(read_concern=concern)
         with translated():
             cursor = collection.find(
                 command["filter"],
@@ -327,11 +334,13 @@ class MongoStore:
         with translated():
             return self.connection.reader.run(command)
 
-    def _union(self, filters: Sequence[Mapping[str, Any]], limit: int) -> list[list[dict[str, Any]]]:
+    def _union(
+        self, filters: Sequence[Mapping[str, Any]], limit: int, collection: str = "resources"
+    ) -> list[list[dict[str, Any]]]:
         branches: list[list[dict[str, Any]]] = [[] for _ in filters]
         for start in range(0, len(filters), commands.MOST_BRANCHES):
             part = filters[start : start + commands.MOST_BRANCHES]
-            for found in self._documents(commands.to_union(part, limit, self._milliseconds)):
+            for found in self._documents(commands.to_union(part, limit, self._milliseconds, collection)):
                 branches[start + found["branch"]].append(found)
         return branches
 

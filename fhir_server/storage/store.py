@@ -179,7 +179,9 @@ class Store(Protocol):
         the restriction, a filter over the fields that history keeps. One round trip.
         """
 
-    def find_each(self, filters: Sequence[Mapping[str, Any]], limit: int = 2) -> list[list[Document]]:
+    def find_each(
+        self, filters: Sequence[Mapping[str, Any]], limit: int = 2, collection: str = "resources"
+    ) -> list[list[Document]]:
         """Return, for each filter, at most ``limit`` current documents without body. One round trip for all."""
 
     def find_referrers(self, references: Iterable[str], limit: int = 10) -> dict[str, tuple[str, ...]]:

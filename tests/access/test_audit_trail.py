@@ -3,7 +3,7 @@
 import pytest
 
 from fhir_server.fhir.json import parse_json
-from tests.access.callers import World, operator
+from tests.access.callers import World, backend, operator
 from tests.access.test_records import gp, hospital, lea, marie, mother, nurse, other, record
 
 __all__ = ["record"]
@@ -108,3 +108,46 @@ def test_ones_own_attempts_do_not_tell_what_lies_in_others_records(record: World
 
     another, nowhere, content = events_of_asking("DocumentReference/lucs", "DocumentReference/none", "Binary/lucs")
     assert another == nowhere == content
+
+
+BY_EVENTS = (
+    "DocumentReference?_has:AuditEvent:entity:agent=Practitioner/gp",
+    "DocumentReference?_has:AuditEvent:entity:action=R",
+    "Patient?_has:AuditEvent:patient:agent=Practitioner/gp",
+    "Patient?_has:AuditEvent:patient:entity=DocumentReference/plain",
+    "DocumentReference?patient._has:AuditEvent:patient:agent=Practitioner/gp",
+)
+
+
+@pytest.mark.parametrize("query", BY_EVENTS)
+def test_who_reads_no_trail_finds_nothing_by_it(record: World, query: str) -> None:
+    assert record.ask(gp).get("DocumentReference/plain").status == 200
+    assert record.ask(marie).get(query).body["total"] >= 1
+    for caller in (gp, nurse, hospital, backend("insurer", trusted=True)):
+        reply = record.ask(caller).get(query)
+        assert (reply.status, reply.body.get("total")) == (200, 0), caller.key
+
+
+@pytest.mark.parametrize("include", ["AuditEvent:entity", "AuditEvent:patient", "AuditEvent:*"])
+def test_events_come_along_with_what_they_tell_of_for_who_reads_them(record: World, include: str) -> None:
+    assert record.ask(gp).get("DocumentReference/plain").status == 200
+    for query in (f"DocumentReference?_revinclude={include}", f"Patient?_revinclude={include}"):
+        for caller in (gp, nurse, other, hospital, backend("insurer", trusted=True)):
+            reply = record.ask(caller).get(query)
+            assert {one["resourceType"] for one in reply.resources} <= {"DocumentReference", "Patient"}, caller.key
+        told = record.ask(marie).get(query).resources
+        assert {one["id"] for one in told if one["resourceType"] == "Patient"} <= {"marie"}
+    assert "AuditEvent" in {one["resourceType"] for one in told} or include == "AuditEvent:patient"
+
+
+def test_nothing_that_a_child_hides_is_found_or_shown_by_way_of_events(record: World) -> None:
+    for document in ("secret", "child"):
+        assert record.ask(lea).get(f"DocumentReference/{document}").status == 200
+    hidden, absent = (f"Patient?_has:AuditEvent:patient:entity=DocumentReference/{one}" for one in ("secret", "none"))
+    assert record.ask(lea).get(hidden).ids == ["lea"]
+    for query in (hidden, absent):
+        assert record.ask(mother).get(query).body["total"] == 0
+    for query in ("Patient?_id=lea&_revinclude=AuditEvent:patient", "DocumentReference?_revinclude=AuditEvent:entity"):
+        reply = record.ask(mother).get(query)
+        assert b"DocumentReference/secret" not in reply.content
+        assert b"DocumentReference/child" in reply.content

@@ -192,19 +192,69 @@ def test_events_stay_out_of_what_searches_all_types(fhir: Fhir) -> None:
         assert "AuditEvent" not in kinds
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        "?_type=AuditEvent,Patient",
-        "Patient?_has:AuditEvent:patient:action=R",
-        "Patient?_revinclude=AuditEvent:patient",
-        "Provenance?target:AuditEvent.action=R",
-    ],
-)
-def test_nothing_else_is_searched_by_way_of_events(fhir: Fhir, path: str) -> None:
-    reply = fhir.get(path)
+def test_events_are_not_searched_together_with_others(fhir: Fhir) -> None:
+    reply = fhir.get("?_type=AuditEvent,Patient")
     assert reply.status == 400
     assert "AuditEvents" in str(reply.body)
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("Observation?_has:AuditEvent:entity:agent=Practitioner/medioni", {"o1"}),
+        ("Observation?_has:AuditEvent:entity:action=R&_has:AuditEvent:entity:outcome=0", {"o1"}),
+        ("Observation?_has:AuditEvent:entity:action=D", set()),
+        ("Patient?_has:AuditEvent:patient:agent=Practitioner/medioni", {"p"}),
+        ("Patient?_has:Observation:patient:_has:AuditEvent:entity:action=R", {"p"}),
+        ("Observation?patient._has:AuditEvent:patient:agent=Practitioner/medioni&code=29463-7", {"o1", "o2", "hidden"}),
+        ("Observation?_filter=_id eq o1&_has:AuditEvent:entity:action=R", {"o1"}),
+        ("AuditEvent?_has:Provenance:target:recorded=gt2020", {"told"}),
+    ],
+)
+@pytest.mark.parametrize("many", [False, True])
+def test_resources_are_found_by_the_events_that_tell_of_them(
+    fhir: Fhir, composition: Composition, query: str, found: set[str], many: bool
+) -> None:
+    fhir.get("Observation/o1", X_Test_Caller="doctor")
+    (told,) = events(composition)
+    for number in range(150 if many else 0):  # more than are looked up at once
+        fhir.get("Observation/o1", X_Test_Caller="doctor", X_Request_Id=f"again-{number}")
+    event = told["_id"]
+    put_all(fhir, {"resourceType": "Provenance", "id": "about", "target": [{"reference": event}],
+                   "recorded": "2026-01-01T00:00:00Z", "agent": [{"who": {"display": "x"}}]})  # fmt: skip
+    ids = {"told" if f"AuditEvent/{id}" == event else id for id in fhir.get(query).ids}
+    assert ids == found
+    assert fhir.get(f"{query}&_summary=count").body["total"] == len(found)
+
+
+def test_a_chain_leads_into_events_where_it_names_them(fhir: Fhir, composition: Composition) -> None:
+    fhir.get("Observation/o1", X_Test_Caller="doctor")
+    (told,) = events(composition)
+    put_all(fhir, {"resourceType": "Provenance", "id": "about", "target": [{"reference": told["_id"]}],
+                   "recorded": "2026-01-01T00:00:00Z", "agent": [{"who": {"display": "x"}}]})  # fmt: skip
+    assert fhir.get("Provenance?target:AuditEvent.action=R").ids == ["about"]
+    assert fhir.get("Provenance?target:AuditEvent.action=D").ids == []
+    included = fhir.get("Provenance?_id=about&_include=Provenance:target")
+    assert [f"{one['resourceType']}/{one['id']}" for one in included.resources] == ["Provenance/about", told["_id"]]
+
+
+@pytest.mark.parametrize(
+    ("query", "count"),
+    [
+        ("Observation?_id=o1&_revinclude=AuditEvent:entity", 1),
+        ("Observation?_id=o1&_revinclude=AuditEvent:*", 1),
+        ("Observation?_id=o1,o2&_revinclude=AuditEvent:entity", 2),
+        ("Patient?_id=p&_revinclude=AuditEvent:patient", 2),
+        ("Observation?_id=o1&_include=Observation:patient&_revinclude:iterate=AuditEvent:patient", 2),
+    ],
+)
+def test_events_come_along_where_they_are_asked_for_by_name(fhir: Fhir, query: str, count: int) -> None:
+    for id in ("o1", "o2"):
+        fhir.get(f"Observation/{id}", X_Test_Caller="doctor")
+    reply = fhir.get(query)
+    assert reply.status == 200, reply.content
+    told = [one for one in reply.resources if one["resourceType"] == "AuditEvent"]
+    assert len([one for one in told if any(agent.get("name") == "Dr Medioni" for agent in one["agent"])]) == count
 
 
 def test_a_revinclude_of_everything_brings_no_events(fhir: Fhir) -> None:
@@ -256,7 +306,7 @@ def test_the_statement_says_that_events_only_ever_come(fhir: Fhir) -> None:
     assert {"read", "create", "search-type"} <= codes
     assert codes.isdisjoint({"update", "patch", "delete"})
     patient = next(one for one in fhir.get("metadata").body["rest"][0]["resource"] if one["type"] == "Patient")
-    assert not [one for one in patient["searchRevInclude"] if one.startswith("AuditEvent")]
+    assert "AuditEvent:patient" in patient["searchRevInclude"]
 
 
 def test_a_read_whose_event_cannot_be_kept_is_not_answered(fhir: Fhir, composition: Composition) -> None:

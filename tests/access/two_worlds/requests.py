@@ -327,6 +327,7 @@ SEARCHES: Mapping[str, tuple[str, ...]] = {
         "_list=<List>", "_content=note", "_text=mesure", "patient:missing=true", "_id:missing=false",
         "_has:List:item:status=current", "has-member:missing=true", "derived-from:missing=false", "focus:missing=true",
         "_has:Provenance:target:target=<Observation>",
+        "_has:AuditEvent:entity:action=R", "_has:AuditEvent:entity:entity=<Observation>",
     ),
     "Patient": (
         "name=dupont", "name:exact=Dupont", "name:contains=pon", "family=martin", "gender=female", "gender:not=male",
@@ -338,7 +339,8 @@ SEARCHES: Mapping[str, tuple[str, ...]] = {
         "_has:RelatedPerson:patient:relationship=GUARD",
         "_has:List:patient:status=current", "_has:List:patient:item=<DocumentReference>",
         "_has:DocumentReference:patient:relatesto=<DocumentReference>", "_has:List:subject:item:missing=false",
-        "_has:DiagnosticReport:patient:result=<Observation>", "_filter=name co \"dup\"", "_list=<List>",
+        "_has:DiagnosticReport:patient:result=<Observation>", "_has:AuditEvent:patient:entity=<>",
+        "_filter=name co \"dup\"", "_list=<List>",
         "_content=dupont", "phone:missing=true",
     ),
     "DocumentReference": (
@@ -402,6 +404,7 @@ INCLUDES: Mapping[str, tuple[str, ...]] = {
         "_include=Observation:subject", "_include=*", "_include=Observation:has-member",
         "_include:iterate=Observation:derived-from", "_revinclude=DiagnosticReport:result", "_revinclude=*",
         "_revinclude=Provenance:target", "_revinclude=Observation:focus", "_revinclude:iterate=Observation:has-member",
+        "_revinclude=AuditEvent:entity",
         "_include=Observation:encounter", "_include:iterate=Patient:organization", "_include=Observation:focus",
     ),
     "Patient": (
