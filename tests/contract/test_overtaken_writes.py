@@ -10,10 +10,11 @@ from fhir_server.access.policy import Policy
 from fhir_server.errors import Conflict
 from fhir_server.fhir.json import parse_stored
 from fhir_server.repository.change import Proposal
-from fhir_server.repository.stored_parameters import ParameterRegistry
+from fhir_server.repository.stored_parameters import GENERATION, ParameterRegistry
 from fhir_server.repository.writing import Writer, WriteRules
+from fhir_server.search.stored import NONE_STORED, stored_parameters, stored_parameters_in_force
 from fhir_server.storage.mongo import MongoStore
-from fhir_server.storage.store import Change, Document, Plan
+from fhir_server.storage.store import Change, Document, Guard, Plan
 
 NOW = datetime(2026, 5, 4, tzinfo=UTC)
 MINE = Proposal("update", "PUT", "Patient", "a", {"resourceType": "Patient", "id": "a", "gender": "female"})
@@ -51,6 +52,18 @@ def test_who_is_overtaken_writes_onto_what_the_other_wrote(store: MongoStore, ch
     (written,) = writer(store, change, overtaken=1).write([MINE])
     assert written.document is not None
     assert written.document.version == 3
+    assert parse_stored(present(store).body or b"")["gender"] == "female"
+
+
+def test_who_indexed_by_what_is_no_longer_in_force_indexes_anew(store: MongoStore, change: MakeChange) -> None:
+    writes = writer(store, change, overtaken=0)
+    published = change("SearchParameter/x", body=b'{"resourceType":"SearchParameter","id":"x"}', t=["SearchParameter"])
+    store.commit(Plan((published,), (Guard(GENERATION, 0, lasting=True),)))
+    store.index_writer.fence(1)
+    with stored_parameters_in_force(NONE_STORED):
+        (written,) = writes.write([MINE])
+        assert written.changed
+        assert stored_parameters().generation == 1
     assert parse_stored(present(store).body or b"")["gender"] == "female"
 
 
