@@ -44,11 +44,11 @@ class ParameterRegistry:
 
     def use(self) -> None:
         """Put what is in force now into force for what this thread does next."""
-        if time.monotonic() >= self._until:
-            with self._lock:
-                if time.monotonic() >= self._until:
-                    self._read()
-        use_stored_parameters(self._snapshot)
+        with self._lock:
+            if time.monotonic() >= self._until:
+                self._read()
+            snapshot = self._snapshot
+        use_stored_parameters(snapshot)
 
     def refresh(self) -> StoredParameters:
         """Read what is in force in the database, put it into force for this thread and return it."""
