@@ -115,6 +115,25 @@ def test_a_launch_used_at_the_same_moment_gives_one_code(smart: Smart) -> None:
     assert sorted("code=" in str(answer) for answer in answers) == [False, False, False, True]
 
 
+def test_a_launch_that_somebody_else_uses_a_moment_before_gives_no_code(
+    smart: Smart, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records = smart.composition.store().records
+    launch = smart.composition.smart().launches.mint("app", None, {"patient": "p"})
+    page = smart.app().ask(smart.browser(DOCTOR), "launch patient/*.rs", launch=launch)
+    change = records.change
+
+    def overtaken(collection: str, *given: Any) -> Any:
+        if collection == "smart_launches":
+            assert change(collection, *given) is not None
+        return change(collection, *given)
+
+    monkeypatch.setattr(records, "change", overtaken)
+    told = query_of(page.allow().location)
+    assert (told["error"], told["error_description"]) == ("invalid_request", "The launch was used before.")
+    assert records.find("smart_codes", {}) == []
+
+
 def test_an_old_launch_is_good_for_nothing(smart: Smart) -> None:
     launch = smart.composition.smart().launches.mint("app", None, {"patient": "p"})
     past = datetime.now(UTC) - timedelta(seconds=1)
