@@ -32,8 +32,8 @@ from fhir_server.search.uncertain import Parameter, is_uncertain, to_upper_bound
 from fhir_server.storage.documents import to_version_key
 from fhir_server.storage.store import Document, Query, Store
 
-LEVELS = 4
-"""How deep lists stand within lists and are still followed; what only lies deeper is not seen."""
+LEVELS = 16
+"""How deep lists stand within lists and are still followed, a round trip each; what only lies deeper is not seen."""
 ELSEWHERE = ""
 """Stands for what a list names on other servers: nothing of this one is hidden there."""
 
@@ -84,6 +84,8 @@ class Sight:
         if self.is_whole:
             return False
         kinds = possible_types(tree)
+        if kinds is not None and LISTING.isdisjoint(kinds):
+            return False
         return kinds is None or not SOLE.isdisjoint(kinds) or is_uncertain(tree, self._is_withheld)
 
     def bound(self, tree: Node) -> Node:
@@ -240,9 +242,7 @@ class Sight:
 
     def _open(self, document: Document) -> _Opened | None:
         """Return the resource, parsed, if it lists anything."""
-        body = document.body
-        if body is None:
-            return None
+        body = document.body or b""
         withheld = tuple(one for one in self._withheld(document) if one.mark in body)
         if not withheld:
             return None

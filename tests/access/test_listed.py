@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from fhir_server.access.scopes import parse_scopes
+from fhir_server.repository.sight import LEVELS
 from fhir_server.worker import Worker
 from tests.access.callers import World, backend, operator
 from tests.access.records import TITLED, concept, document, labelled, of, resource
@@ -237,6 +238,49 @@ def test_conditions_are_about_what_is_shown(lists: World, query: str, expected: 
         assert reply.body.get("total") == expected, reply.content
 
 
+def test_words_that_stand_together_are_sought_in_what_is_shown(lists: World) -> None:
+    said = {"status": "generated", "div": '<div xmlns="http://www.w3.org/1999/xhtml">glucose de confidence</div>'}
+    lists.put({**LISTED["List/some"], "text": said})
+    for caller, found in ((lea, 1), (mother, 0)):
+        for name in ("_text", "_content"):
+            for query in (f'List?{name}="glucose de confidence"', f'?_type=List,Task&{name}="glucose de confidence"'):
+                assert lists.ask(caller).get(query).body["total"] == found, (caller.key, query)
+
+
+def test_lists_within_lists_are_seen_by_what_lies_in_them(lists: World) -> None:
+    lists.put(listing("deep0", "child"), listing("dark0", "secret"))
+    for kind in ("deep", "dark"):
+        for number in range(LEVELS):
+            item = [{"item": of(f"List/{kind}{number}")}]
+            lists.put(resource(f"List/{kind}{number + 1}", status="current", mode="working", subject=LEA, entry=item))
+    for number in (0, 1, 5, LEVELS - 1):
+        assert lists.ask(mother).get(f"List/deep{number}").status == 200, number
+        assert lists.ask(mother).get(f"List/dark{number}").status == 404, number
+    assert lists.ask(mother).get(f"List/deep{LEVELS}").status == 404, "so deep nobody looks"
+    assert not any(id.startswith("dark") for id in lists.ask(mother).get("List?_count=100").ids)
+
+
+@pytest.mark.parametrize(
+    "elsewhere", ["https://other.example/fhir/DocumentReference/secret", "urn:uuid:x", "no reference"]
+)
+def test_what_lies_elsewhere_is_hidden_from_nobody(lists: World, elsewhere: str) -> None:
+    entries = [{"item": of(one)} for one in (elsewhere, "#within", "DocumentReference/secret")]
+    within = [{"resourceType": "Basic", "id": "within", "code": {"text": "x"}}]
+    mixed = resource(
+        "List/mixed", status="current", mode="working", subject=LEA, contained=within, entry=entries
+    )  # fmt: skip
+    lists.put(mixed)
+    shown = lists.ask(mother).get("List/mixed")
+    assert shown.status == 200
+    assert shown.body["entry"] == entries[:2]
+    own_base = resource(
+        "List/mixed", status="current", mode="working", subject=LEA,
+        entry=[{"item": of("http://localhost/fhir/DocumentReference/secret")}],
+    )  # fmt: skip
+    lists.put(own_base)
+    assert lists.ask(mother).get("List/mixed").status == 404, "an address of this server is of this server"
+
+
 def test_there_is_no_order_by_what_is_withheld(lists: World) -> None:
     assert lists.ask(mother).get("DocumentReference?_sort=relation").status == 400
     assert lists.ask(mother).get("DocumentReference?_sort=status").status == 200
@@ -265,6 +309,18 @@ def test_criteria_match_only_what_is_shown(lists: World) -> None:
         assert lists.ask(mother).delete(f"List?{query}").status == 204
         assert lists.local.get("List/nothing").status == 200
     assert lists.ask(mother).post("List", made, If_None_Exist="item=DocumentReference/child&_id=some").status == 200
+
+
+def test_joins_through_many_lists_meet_only_those_that_are_there(lists: World) -> None:
+    """So many that they are not looked up at once, but one candidate after the other."""
+    documents = [document(f"d{number}", "lea", content=TITLED) for number in range(60)]
+    lists.put(*documents)
+    lists.put(*(listing(f"m{number}", f"d{number % 50}") for number in range(250)))
+    lists.put(*(listing(f"s{number}", "secret", source=of("Practitioner/gp")) for number in range(250)))
+    found = lists.ask(mother).get("DocumentReference?_has:List:item:status=current&_count=100")
+    assert set(found.ids) == {*(f"d{number}" for number in range(50)), "child", "other"}
+    assert lists.ask(mother).get("Practitioner?_has:List:source:status=current").ids == []
+    assert lists.ask(lea).get("Practitioner?_has:List:source:status=current").ids == ["gp"]
 
 
 def test_nothing_is_included_by_way_of_a_list_that_is_not_there(lists: World) -> None:

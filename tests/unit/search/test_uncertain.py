@@ -45,6 +45,11 @@ def test_words_are_of_the_whole_of_a_type() -> None:
     assert ("List", "_content") in set(_all(tree))
 
 
+def test_the_entry_of_a_whole_text_is_of_any_type() -> None:
+    tree = parse_search("List", [("_content", '"glucose à jeun"')], strict=True, base_url="").tree
+    assert ("", "_content") in set(_all(tree))
+
+
 def test_a_tree_that_asks_for_nothing_uncertain_is_asked_as_it_is() -> None:
     tree = build_and([STATUS, build_not(TokenIn(("List.code||x",)))])
     assert not is_uncertain(tree, listed)
