@@ -5,6 +5,10 @@ from typing import Any
 import pytest
 
 from fhir_server.access.scopes import parse_scopes
+from fhir_server.context import current_time
+from fhir_server.fhir.json import to_json
+from fhir_server.search.indexer import to_index
+from fhir_server.storage.store import Change, Plan
 from tests.access.callers import World, backend, operator, patient
 from tests.access.records import binary, concept, document, of, resource
 from tests.rest.fhir import entry
@@ -107,3 +111,19 @@ def test_content_that_belongs_with_something_hidden_is_not_there_to_be_carried(r
         return reply.status, reply.body
 
     assert carry("bound") == carry("nowhere")
+
+
+def test_what_very_many_carry_tells_nothing_of_what_few_carry(record: World) -> None:
+    record.put(binary("many"), binary("few"), document("few", "marie"))
+    carrier = document("x", "marie", "INVISIBLE_PATIENT", content=[{"attachment": {"url": "Binary/many"}}])
+    index, body, now = to_index(carrier), to_json(carrier), current_time()
+    changes = [Change(f"DocumentReference/many{one}", 0, 1, "PUT", now, body, index) for one in range(1_000)]
+    record.composition.store().commit(Plan(tuple(changes)))
+    marie = patient("marie")
+
+    def carry(*ids: str) -> int:
+        content = [{"attachment": {"url": f"Binary/{id}"}} for id in ids]
+        return record.ask(marie).post("DocumentReference", document("x", "marie", content=content)).status
+
+    assert carry("many", "few") == carry("few", "nowhere") == 422
+    assert carry("few") == 201

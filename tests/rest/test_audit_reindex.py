@@ -114,6 +114,15 @@ def test_an_event_that_comes_behind_the_walk_is_indexed_in_the_end(fhir: Fhir, c
     assert observers(composition, late) == ["AuditEvent.observer:localhost"]
 
 
+def test_a_reindex_that_is_stopped_before_the_last_look_is_resumed(fhir: Fhir, composition: Composition) -> None:
+    assert fhir.post("SearchParameter", DEFINED).status == 201
+    worker = Worker(composition)
+    assert worker.run_due(lambda progress: worker.stop()) == 1
+    assert fhir.get(QUERY).status == 422, "it is not finished"
+    Worker(composition).run_due()
+    assert found(fhir) >= 2
+
+
 def test_what_a_killed_process_has_left_is_indexed_as_it_arrives(fhir: Fhir, composition: Composition) -> None:
     assert fhir.post("SearchParameter", DEFINED).status == 201
     Worker(composition).run_due()
