@@ -155,14 +155,11 @@ class Sight:
         The entry of a whole text bears no type.
         """
         kind, code = parameter
-        caller = self.authority.policy.caller
-        if not kind:
-            return code in WORDS
-        listed = withheld_in(kind, caller)
-        if not listed:
-            return False
+        listed = withheld_in(kind, self.authority.policy.caller)
+        if code in WORDS:
+            return not kind or bool(listed)
         stored = (one.code for one in stored_parameters_of(kind))
-        return code in WORDS or code in stored or any(code in one.codes for one in listed)
+        return bool(listed) and (code in stored or any(code in one.codes for one in listed))
 
     def _described(self, document: Document, shown: Document) -> Mapping[str, Any]:
         """Return what the matcher looks at: the index of what is shown."""

@@ -247,6 +247,15 @@ def test_words_that_stand_together_are_sought_in_what_is_shown(lists: World) -> 
                 assert lists.ask(caller).get(query).body["total"] == found, (caller.key, query)
 
 
+def test_nothing_is_left_out_for_words_that_are_not_shown(lists: World) -> None:
+    said = {"status": "generated", "div": '<div xmlns="http://www.w3.org/1999/xhtml">glucose de confidence</div>'}
+    lists.put({**LISTED["List/some"], "text": said}, listing("plain", "child"))
+    for caller, found in ((lea, {"List/plain"}), (mother, {"List/plain", "List/some"})):
+        for name in ("_text", "_content"):
+            reply = lists.ask(caller).get(f'List?_id=plain,some&{name}=NOT "glucose de confidence"')
+            assert {f"List/{id}" for id in reply.ids} == found, (caller.key, name)
+
+
 def test_lists_within_lists_are_seen_by_what_lies_in_them(lists: World) -> None:
     lists.put(listing("deep0", "child"), listing("dark0", "secret"))
     for kind in ("deep", "dark"):
