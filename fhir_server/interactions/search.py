@@ -21,7 +21,8 @@ from fhir_server.search.ast import InCompartment, Node, RefersTo
 from fhir_server.search.building import build_and
 from fhir_server.search.compiler import Keyset, keyset_of
 from fhir_server.search.paging import PAGE_PARAMETER, PageState, page_links, self_link
-from fhir_server.search.parser import Search, parse_search
+from fhir_server.search.parsed import parsed_search
+from fhir_server.search.parser import Search
 from fhir_server.storage.store import Document
 
 _ONE_PAGE_PARAMETER = Text("A page link takes no further parameters", "Un lien de page n’admet pas d’autres paramètres")
@@ -46,7 +47,7 @@ def search(ctx: RequestContext, request: FhirRequest, route: Route) -> FhirRespo
     if state is not None:
         parameters, keyset, strict = state.parameters, state.keyset, state.strict
         ctx.trail.understand(parameters)
-    found = parse_search(kind, parameters, strict=strict, base_url=ctx.repository.base_url, now=ctx.now)
+    found = parsed_search(kind, parameters, strict=strict, base_url=ctx.repository.base_url, now=ctx.now)
     if state is not None:
         found = replace(found, warnings=(*state.warnings, *found.warnings))
     found = _within_limits(ctx, found)

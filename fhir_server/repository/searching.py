@@ -128,7 +128,7 @@ class PlannedSearch:
         check_sortable(self.store, search, planned.tree, self.planner.limits.budget, self._collection)
         if planned.residual is None and not self.sight.narrows(planned.tree):
             query = to_query(search, after, count, planned.tree)
-            return run(self.store, query, page_fields(search), collection=self._collection)
+            return run(self.store, query, page_fields(search), tree=planned.tree)
         candidates = self._candidates(search, planned, after, count)
         page: list[Document] = []
         while missing := count + 1 - len(page):
@@ -205,9 +205,9 @@ class PlannedSearch:
         fields = page_fields(search) if residual is None else merge_fields(fields_of(residual), page_fields(search))
         if self.sight.narrows(tree):
             query = to_query(search, after, size - 1, self.sight.bound(tree))
-            return run(self.store, query, self.sight.fields(tree, fields), collection=self._collection)
+            return run(self.store, query, self.sight.fields(tree, fields), tree=tree)
         query = to_query(search, after, size - 1, tree)
-        return run(self.store, query, fields, with_body=False, collection=self._collection)
+        return run(self.store, query, fields, with_body=False, tree=tree)
 
     def _holding(self, residual: Node, batch: Sequence[Document]) -> list[Document]:
         settled = self.planner.settle(residual, [to_index_document(one) for one in batch])
@@ -258,19 +258,15 @@ def collection_searched(tree: Node) -> str:
 
 
 def run(
-    store: Store,
-    query: compiler.Query,
-    fields: Sequence[str] = (),
-    *,
-    with_body: bool = True,
-    collection: str = "resources",
+    store: Store, query: compiler.Query, fields: Sequence[str] = (), *, tree: Node, with_body: bool = True
 ) -> list[Document]:
-    """Return what a compiled query finds, with the index fields named (``*``: all).
+    """Return what a query finds that has been compiled of a tree, with the index fields named (``*``: all).
 
     One round trip, or two where the order has two stretches and the first leaves the page short.
     """
     found: list[Document] = []
     part: compiler.Query | None = query
+    types, collection = types_of(tree), collection_searched(tree)
     while part is not None and len(found) < query.limit:
         everything = "*" in fields
         found += store.find(
@@ -285,6 +281,7 @@ def run(
                 computed=part.computed,
                 beyond=part.beyond,
                 collection=collection,
+                types=types,
             )
         )
         part = part.then

@@ -12,6 +12,7 @@ from binascii import Error as NotBase64
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -94,8 +95,7 @@ class Link:
 
 def self_link(base_url: str, path: str, used: Sequence[tuple[str, str]]) -> Link:
     """Return the link that shows the search as it was understood."""
-    query = urlencode(used, quote_via=quote, safe="|,:/$")
-    return Link("self", _url(base_url, path, query))
+    return Link("self", _url(base_url, path, _to_query(tuple(used))))
 
 
 def page_link(base_url: str, relation: str, state: PageState, token: str) -> Link:
@@ -133,6 +133,12 @@ def page_links(
         state = PageState(path, used, keyset, expires, strict, warnings)
         links.append(page_link(base_url, relation, state, sealer.seal(state, caller, policy_hash)))
     return tuple(links)
+
+
+@lru_cache(maxsize=256)
+def _to_query(used: tuple[tuple[str, str], ...]) -> str:
+    """Return the pairs as a query string; a search that is asked again, or has further links, says the same."""
+    return urlencode(used, quote_via=quote, safe="|,:/$")
 
 
 def _url(base_url: str, path: str, query: str) -> str:

@@ -17,9 +17,11 @@ if TYPE_CHECKING:
     from fhir_server.search.parameters import SearchParameter
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class StoredParameters:
     """The stored parameters in force at one ``generation``, which grows by one with every change of any of them.
+
+    A snapshot is equal to itself alone: whatever is kept of what was read under one ends with it.
 
     ``by_type`` holds them by resource type and code (``Resource``: those that every type has); ``definitions`` are
     the resources by their url, as far as they are in force.

@@ -21,6 +21,7 @@ from fhir_server.storage.documents import collection_of
 from fhir_server.storage.group_commit import GroupCommit
 from fhir_server.storage.index_writer import IndexWriter
 from fhir_server.storage.migrations import migrate
+from fhir_server.storage.page_memory import PageMemory
 from fhir_server.storage.pages import PageReader, kept_projection
 from fhir_server.storage.records import Records
 from fhir_server.storage.store import Document, HistoryQuery, Plan, Query, StoreStatus, StoreUnavailable
@@ -67,7 +68,7 @@ class MongoStore:
         cache, stamps = BodyCache(body_cache), self.connection.stamps
         self._current = CurrentReader(cache, stamps, self._read, self._binaries.fill)
         self._heads = CurrentReader(BodyCache(body_cache // _HEADS), stamps, self._read_heads, self._binaries.fill)
-        self._pages = PageReader(cache, self._find_rows, self._read_rows)
+        self._pages = PageReader(cache, PageMemory(stamps), self._find_rows, self._read_rows)
 
     def prepare(self) -> None:
         """Make the database ready for this version: collections, indexes, migrations; safe in every worker at once.

@@ -1,10 +1,10 @@
 """Which resources have changed, told to every process on one embedded database without asking it.
 
-A file that all of them map into memory holds a stamp for each of many groups of resources. Who changes a resource
-marks its stamp before the change can be seen and moves it on before the change is acknowledged; who has read the
-resource under a stamp that still stands has read what is current. A writer that dies in between leaves its mark, and so
-does one that was never told whether it has committed: those resources are then read from the database until its next
-start.
+A file that all of them map into memory holds a stamp for each of many groups of resources, and of types. Who changes a
+resource marks its stamp and its type's before the change can be seen and moves them on before the change is
+acknowledged; who has read the resource, or searched the type, under a stamp that still stands has read what is current.
+A writer that dies in between leaves its marks, and so does one that was never told whether it has committed: those
+resources and types are then read from the database until its next start.
 """
 
 import fcntl
@@ -42,21 +42,29 @@ class Stamps:
         self._file = -1
         self._process = 0
 
-    def stamp(self, reference: str) -> int | None:
-        """Return what stands as long as nobody changes the resource; None while somebody may be doing so."""
+    def stamp(self, name: str) -> int | None:
+        """Return what stands as long as nobody changes the resource (``Type/id``), or any of a type (``Type``).
+
+        None while somebody may be doing so.
+        """
         values = self._values
         if values is None:
             values = self._open()
             if values is None:
                 return None
-        value = values[crc32(reference.encode(), self._salt) % _GROUPS]
+        value = values[crc32(name.encode(), self._salt) % _GROUPS]
         return None if value & _CHANGING else value
 
     def begin(self, references: Iterable[str]) -> Groups:
-        """Mark the resources as changing and return what ``end`` takes. Before the change can be seen by anybody."""
+        """Mark the resources and their types as changing and return what ``end`` takes.
+
+        Before the change can be seen by anybody.
+        """
         if self._path is None:
             return ()
-        groups = tuple({crc32(reference.encode(), self._salt) % _GROUPS for reference in references})
+        names = set(references)
+        names |= {reference.partition("/")[0] for reference in names}
+        groups = tuple({crc32(name.encode(), self._salt) % _GROUPS for name in names})
         with self._alone() as values:
             if values is None:
                 return ()

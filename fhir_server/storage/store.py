@@ -121,6 +121,8 @@ class Query:
     """An expression over them that must hold."""
     collection: str = "resources"
     """Where to look: ``documents.collection_of`` the type searched."""
+    types: tuple[str, ...] = ()
+    """The only types that the filter finds, if known: as long as nothing of them changes, neither does the page."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -134,7 +134,7 @@ def walk(store: MongoStore, asked: Search, size: int, start: Keyset | None) -> l
     found: list[Document] = []
     keyset = start
     while True:
-        page = run(store, to_query(asked, keyset, size), page_fields(asked), with_body=False)
+        page = run(store, to_query(asked, keyset, size), page_fields(asked), tree=asked.tree, with_body=False)
         found += page[:size]
         if len(page) <= size:
             return found
