@@ -60,10 +60,11 @@ from fhir_server.search.param_types import (
     text,
     token,
 )
-from fhir_server.search.param_types.date import FIRST, LONG
+from fhir_server.search.param_types.date import FIRST
 from fhir_server.search.parser import Search
-from fhir_server.search.ranges import Bounds, Comparison, merge_conditions
+from fhir_server.search.ranges import merge_conditions
 from fhir_server.search.sorting import SortKey
+from fhir_server.search.stretches import split_long
 
 SortKeys = tuple[tuple[str, int], ...]
 Frequency = Callable[[str], int | None]
@@ -158,7 +159,7 @@ def to_query(
         return _to_sorted(search, after, count, search.tree if tree is None else tree)
     narrowed = _ordered(combined.combine(search.tree if tree is None else tree), frequency)
     joined = combined.combined_index(narrowed)
-    branches = [narrowed] if joined else [_with_type_token(branch) for branch in _split_long(narrowed)]
+    branches = [narrowed] if joined else [_with_type_token(branch) for branch in split_long(narrowed)]
     segments = _segments(search.sort, after)
     query: Query | None = None
     for constraint, sort in reversed(segments):
@@ -237,40 +238,6 @@ def _ordered(tree: Node, frequency: Frequency | None) -> Node:
         return float("inf") if None in known else float(sum(one or 0 for one in known))
 
     return And(tuple(sorted(tree.children, key=rank)))
-
-
-def _split_long(tree: Node) -> list[Node]:
-    """Return two trees in place of one with an open lower end of the primary date, so that ``ds`` is bounded below.
-
-    The end of a date is above X: either its start is above X less ``LONG``, or it lasts longer than that, and such
-    documents are few and marked (``Encounter:long``). MongoDB merges the two in the order of the index.
-    """
-    children = tree.children if isinstance(tree, And) else (tree,)
-    for child in children:
-        if not isinstance(child, PrimaryDateIs):
-            continue
-        ends = [one.value for one in child.bounds.every if one.field == "de" and one.operator in ("$gt", "$gte")]
-        if ends and not any(one.field == "ds" and one.operator == "$gte" for one in child.bounds.every):
-            start = Comparison("ds", "$gte", _before(max(ends)))
-            short = replace(child, bounds=Bounds((*child.bounds.every, start), child.bounds.some))
-            others = [one for one in children if one is not child]
-            bounding = (
-                [] if any(isinstance(one, TokenIn | RefersTo) for one in others) else [TokenIn((child.resource_type,))]
-            )
-            return [
-                build_and([*bounding, *others, short]),
-                build_and([TokenIn((f"{child.resource_type}:long",)), *others, child, _starts_earlier(child, start)]),
-            ]
-    return [tree]
-
-
-def _starts_earlier(child: PrimaryDateIs, start: Comparison) -> Node:
-    """Keep the two branches apart: what the first finds by its start, the second leaves out."""
-    return PrimaryDateIs(child.resource_type, Bounds((replace(start, operator="$lt"),)))
-
-
-def _before(moment: datetime) -> datetime:
-    return moment - LONG if moment - FIRST > LONG else FIRST
 
 
 def _with_type_token(tree: Node) -> Node:
