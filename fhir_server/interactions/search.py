@@ -189,7 +189,7 @@ def _keyset_of(found: Search, document: Document, *, backward: bool = False) -> 
 
 def _edge(keyset: Keyset, neighbour: tuple[Any, ...]) -> Keyset:
     """Return where the page on that side begins; ``neighbour`` is the next entry's place."""
-    return replace(keyset, tied=True) if keyset.values[:1] == neighbour[:1] else keyset
+    return replace(keyset, tied=keyset.values[:1] == neighbour[:1])
 
 
 def _total(ctx: RequestContext, found: Search, tree: PlannedSearch, page: _Page) -> int | None:

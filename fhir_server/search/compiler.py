@@ -6,7 +6,7 @@ Values reach MongoDB as values only: no text becomes an operator, a field name o
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -62,9 +62,9 @@ from fhir_server.search.param_types import (
 )
 from fhir_server.search.param_types.date import FIRST
 from fhir_server.search.parser import Search
-from fhir_server.search.ranges import merge_conditions
+from fhir_server.search.ranges import merge_conditions, to_conditions
 from fhir_server.search.sorting import SortKey
-from fhir_server.search.stretches import split_long
+from fhir_server.search.stretches import part_by_date, split_long
 
 SortKeys = tuple[tuple[str, int], ...]
 Frequency = Callable[[str], int | None]
@@ -84,8 +84,9 @@ class Keyset:
     backward: bool = False
     inclusive: bool = False
     """The entry itself belongs to the page: a link back from a page on which nothing was left."""
-    tied: bool = False
-    """The next entry was equal in the first key: what is equal is asked for by itself, however many there are."""
+    tied: bool | None = None
+    """Whether the next entry was equal in the first key, if that is known: what is equal is then asked for by itself,
+    however many there are; where nothing is, the first key says all, and the index alone answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +118,7 @@ def to_filter(tree: Node) -> dict[str, Any]:
         case And():
             joined = combined.combine(tree)
             children = joined.children if isinstance(joined, And) else (joined,)
-            return merge_conditions([to_filter(child) for child in _without_implied_types(children)])
+            return merge_conditions(_to_conjuncts(children))
         case Or(children):
             return {"$or": [to_filter(child) for child in children]}
         case Not(child):
@@ -159,15 +160,39 @@ def to_query(
         return _to_sorted(search, after, count, search.tree if tree is None else tree)
     narrowed = _ordered(combined.combine(search.tree if tree is None else tree), frequency)
     joined = combined.combined_index(narrowed)
-    branches = [narrowed] if joined else [_with_type_token(branch) for branch in split_long(narrowed)]
-    segments = _segments(search.sort, after)
+    stretches = (
+        [([narrowed], *one) for one in _segments(search.sort, after)]
+        if joined
+        else _stretches(narrowed, search.sort, after)
+    )
     query: Query | None = None
-    for constraint, sort in reversed(segments):
+    for branches, constraint, sort in reversed(stretches):
         filters = [merge_conditions([to_filter(branch), constraint]) for branch in branches]
         hint = joined or _hint(branches[0], sort, frequency)
         query = Query(filters[0] if len(filters) == 1 else {"$or": filters}, sort, count + 1, hint, query)
     assert query is not None
     return query
+
+
+def _stretches(
+    tree: Node, keys: tuple[SortKey, ...], after: Keyset | None
+) -> list[tuple[Sequence[Node], Mapping[str, Any], SortKeys]]:
+    """Return the stretches of the order in which to read, each with its branches and what bounds them.
+
+    Newest first, what the index alone answers comes before what has to be looked at.
+    """
+    segments = _segments(keys, after)
+    newest_first = keys[0].field == "ds" and keys[0].direction < 0 and not (after is not None and after.backward)
+    parted = part_by_date(tree) if newest_first else None
+    if parted is None or (after is not None and not _is_from(after.values[0], parted.at)):
+        branches = [_with_type_token(branch) for branch in split_long(tree)]
+        return [(branches, *one) for one in segments]
+    early = [_with_type_token(branch) for branch in split_long(parted.early)]
+    return [*((parted.late, *one) for one in segments), (early, {}, segments[-1][1])]
+
+
+def _is_from(value: Any, start: datetime) -> bool:
+    return isinstance(value, datetime) and value >= start
 
 
 def _to_sorted(search: Search, after: Keyset | None, count: int, tree: Node) -> Query:
@@ -207,11 +232,23 @@ def keyset_of(
     return Keyset(tuple(document.get(name) for name in names), backward)
 
 
-def _without_implied_types(children: Sequence[Node]) -> list[Node]:
-    """Leave out the condition on the type where another one says as much: token and reference keys begin with it."""
+def _to_conjuncts(children: Sequence[Node]) -> list[dict[str, Any]]:
+    """Return the conditions of an And without those on the type that another one implies: its keys begin with it.
+
+    Besides being one condition less, the type is in no index of keys: asking for it has the document looked at.
+    """
     implied = {name for child in children for name in _implied_types(child)}
-    kept = [child for child in children if not (isinstance(child, TypeIs) and implied and implied <= set(child.names))]
-    return [child for child in kept if not (isinstance(child, AnyType) and implied)]
+    conjuncts = []
+    for child in children:
+        if isinstance(child, PrimaryDateIs) and implied == {child.resource_type}:
+            conjuncts.append(to_conditions(child.bounds))
+        elif not implied or not _says_no_more(child, implied):
+            conjuncts.append(to_filter(child))
+    return conjuncts
+
+
+def _says_no_more(node: Node, types: set[str]) -> bool:
+    return isinstance(node, AnyType) or (isinstance(node, TypeIs) and types <= {*node.names})
 
 
 def _implied_types(node: Node) -> set[str]:
@@ -295,18 +332,25 @@ def _segments(keys: tuple[SortKey, ...], after: Keyset | None) -> list[tuple[Map
         return [*equal, (beyond, sort)]
     if keys[0].direction < 0:
         # "Not above" takes the documents without a date along, which follow.
-        above = {"$gte" if equal else "$gt": after.values[0]}
+        above = {"$gte" if equal or _stands_alone(after) else "$gt": after.values[0]}
         return [*equal, ({**beyond, "ds": {"$not": above}}, sort)]
     return [*equal, (beyond, sort), ({"ds": None}, sort)]
 
 
 def _after(sort: SortKeys, after: Keyset) -> list[tuple[Mapping[str, Any], SortKeys]]:
     """Return the stretches that follow the keyset: with a tie, what is equal in the first key before what is beyond."""
+    (name, direction), *_ = sort
+    if _stands_alone(after):
+        return [({name: {_operator(direction, or_equal=False): after.values[0]}}, sort)]
     if not after.tied or len(sort) == 1:
         return [(_beyond(sort, after), sort)]
-    (name, direction), (tie, tie_direction) = sort
+    _, (tie, tie_direction) = sort
     equal = {name: after.values[0], tie: {_operator(tie_direction, or_equal=after.inclusive): after.values[1]}}
     return [(equal, sort), ({name: {_operator(direction, or_equal=False): after.values[0]}}, sort)]
+
+
+def _stands_alone(after: Keyset) -> bool:
+    return after.tied is False and not after.inclusive
 
 
 def _beyond(sort: SortKeys, after: Keyset) -> dict[str, Any]:

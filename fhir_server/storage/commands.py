@@ -18,9 +18,23 @@ _HINTS = {name: frozenset(one.name for one in INDEXES if one.collection == name)
 
 def to_living(filter: Mapping[str, Any]) -> dict[str, Any]:
     """Return the filter without tombstones; one that asks for a type or a token cannot meet them: they have none."""
-    if "deleted" in filter or any(isinstance(filter.get(name), str) for name in ("type", "t", "pt")):
-        return dict(filter)
-    return {**filter, "deleted": False}
+    return dict(filter) if _is_of_living(filter) else {**filter, "deleted": False}
+
+
+def _is_of_living(filter: Mapping[str, Any]) -> bool:
+    if "deleted" in filter or any(_names_values(filter.get(name)) for name in ("type", "t", "pt")):
+        return True
+    branches = filter.get("$or")
+    if branches and all(map(_is_of_living, branches)):
+        return True
+    return any(map(_is_of_living, filter.get("$and", ())))
+
+
+def _names_values(condition: Any) -> bool:
+    if isinstance(condition, dict):
+        condition = condition.get("$in") or (None,)
+        return all(isinstance(one, str) for one in condition)
+    return isinstance(condition, str)
 
 
 def to_find(query: Query, milliseconds: int) -> dict[str, Any]:

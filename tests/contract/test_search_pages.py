@@ -3,6 +3,7 @@
 import itertools
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -74,7 +75,10 @@ def find(store: MongoStore, query: Query, asked: Search) -> list[Document]:
     return found
 
 
-def walk(store: MongoStore, asked: Search, size: int, start: Keyset | None = None) -> list[list[Document]]:
+def walk(
+    store: MongoStore, asked: Search, size: int, start: Keyset | None = None, *, told: bool = False
+) -> list[list[Document]]:
+    """Return the pages; ``told``: each keyset says whether the next entry is equal, as the links do."""
     pages, keyset = [], start
     while True:
         found = find(store, to_query(asked, keyset, size), asked)
@@ -84,13 +88,19 @@ def walk(store: MongoStore, asked: Search, size: int, start: Keyset | None = Non
             return pages
         last = page[-1]
         keyset = keyset_of(asked, last.reference, last.updated, last.index, keyset is not None and keyset.backward)
+        if told:
+            beyond = keyset_of(asked, found[size].reference, found[size].updated, found[size].index)
+            keyset = replace(keyset, tied=beyond.values[:1] == keyset.values[:1])
 
 
 @pytest.mark.parametrize("size", [1, 3, 7, 50])
 @pytest.mark.parametrize("sort", ["", "date", "-date", "_id", "-_id", "_lastUpdated", "-_lastUpdated"])
-def test_pages_hold_every_match_once_and_in_order_both_ways(filled: MongoStore, sort: str, size: int) -> None:
+@pytest.mark.parametrize("told", [True, False])
+def test_pages_hold_every_match_once_and_in_order_both_ways(
+    filled: MongoStore, sort: str, size: int, told: bool
+) -> None:
     asked = search(*((("_sort", sort),) if sort else ()))
-    forward = list(itertools.chain(*walk(filled, asked, size)))
+    forward = list(itertools.chain(*walk(filled, asked, size, told=told)))
     assert len({one.reference for one in forward}) == len(forward) == 40
     dates = [one.index.get("ds") for one in forward]
     if sort in ("", "date", "-date"):
@@ -99,7 +109,7 @@ def test_pages_hold_every_match_once_and_in_order_both_ways(filled: MongoStore, 
         assert dated == sorted(dated, reverse=sort != "date")
     last = forward[-1]
     back = Keyset(keyset_of(asked, last.reference, last.updated, last.index).values, backward=True)
-    backward = list(itertools.chain(*walk(filled, asked, size, back)))
+    backward = list(itertools.chain(*walk(filled, asked, size, back, told=told)))
     assert [one.reference for one in backward] == [one.reference for one in forward[-2::-1]]
 
 
