@@ -51,7 +51,7 @@ from fhir_server.smart.bearer import BearerTokens
 from fhir_server.smart.blueprint import smart_blueprint
 from fhir_server.smart.edge import Edge
 from fhir_server.smart.endings import end_account, end_grant
-from fhir_server.smart.login.account_pages import App, Apps
+from fhir_server.smart.login.app_pages import App, Apps
 from fhir_server.smart.login.blueprint import SignedIn, login_blueprint
 from fhir_server.smart.parts import Parts, build_parts
 from fhir_server.smart.people import People

@@ -3,7 +3,7 @@
 Who wants to change how they sign in must have signed in a short while ago.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -16,8 +16,8 @@ from fhir_server.accounts.account import Account, to_actor
 from fhir_server.accounts.accounts import knows_security_keys
 from fhir_server.accounts.passwords import check_password
 from fhir_server.accounts.sessions import Session
-from fhir_server.audit.security_events import Actor
 from fhir_server.errors import FhirError
+from fhir_server.smart.login.app_pages import Apps
 from fhir_server.smart.login.browser import Browser, own_path
 from fhir_server.smart.login.pages import Desk, say, to_wait
 from fhir_server.smart.login.qr import to_svg
@@ -27,24 +27,6 @@ FRESH = timedelta(minutes=15)
 """How long after a sign-in its means may be changed."""
 
 _LONGEST_FIELD = 1_024
-
-
-@dataclass(frozen=True, slots=True)
-class App:
-    """An app that the account's owner has let in; ``id`` is that of the consent."""
-
-    id: str
-    client: str
-    name: str
-    created: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Apps:
-    """What this page needs of consents: those of an account, and the end of one of them, to a client, by somebody."""
-
-    of_account: Callable[[str], Sequence[App]]
-    end: Callable[[str, str, Actor], None]
 
 
 class PasswordChangeForm(Schema):
@@ -71,7 +53,6 @@ class AccountPages:
         add = blueprint.add_url_rule
         add("/account", "account", self.account, methods=["GET"])
         add("/account/session", "end_session", self.end_session, methods=["POST"])
-        add("/account/app", "end_app", self.end_app, methods=["POST"])
         add("/account/password", "password", self.password, methods=["POST"])
         add("/account/security-key", "remove_key", self.remove_key, methods=["POST"])
         add("/account/recovery-codes", "recovery_codes", self.recovery_codes, methods=["POST"])
@@ -101,18 +82,6 @@ class AccountPages:
                 accounts.sign_in.sign_out(each, account, to_actor(account, browser.address))
         if wanted == "others":
             accounts.sessions.end_all(account.id, but=session.id)  # those too that are still under way
-        return self.desk.go(browser, "/auth/account")
-
-    def end_app(self) -> Response:
-        """Withdraw what an app has been given; its tokens end with it."""
-        browser = self.desk.browser()
-        found = self.desk.session(browser, "complete")
-        if found is None or not self.desk.is_ours(browser, request.form.get("csrf")):
-            return self.desk.expired(browser)
-        account = found[1]
-        wanted = [app for app in self.apps.of_account(account.id) if app.id == request.form.get("app")]
-        for app in wanted:
-            self.apps.end(app.id, app.client, to_actor(account, browser.address))
         return self.desk.go(browser, "/auth/account")
 
     def password(self) -> Response:

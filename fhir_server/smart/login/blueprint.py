@@ -11,7 +11,8 @@ from fhir_server.accounts.accounts import Accounts, to_origin
 from fhir_server.accounts.holders import Holder, Presence
 from fhir_server.egress import Fetcher
 from fhir_server.settings import Settings
-from fhir_server.smart.login.account_pages import AccountPages, Apps
+from fhir_server.smart.login.account_pages import AccountPages
+from fhir_server.smart.login.app_pages import AppPages, Apps
 from fhir_server.smart.login.browser import cookies_of
 from fhir_server.smart.login.federation.encryption import EncryptionKeys
 from fhir_server.smart.login.federation.exchange import Exchange
@@ -62,6 +63,7 @@ def login_blueprint(
     sign_in = SignInPages(desk, frozenset(providers), exchanges)
     sign_in.install(blueprint)
     AccountPages(desk, sign_in, apps).install(blueprint)
+    AppPages(desk, apps).install(blueprint)
     FederationPages(desk, sign_in, exchanges, report).install(blueprint)
     if providers:
         blueprint.add_url_rule("/federation/jwks", "federation_keys", lambda: jsonify(keys.public()))
