@@ -8,7 +8,7 @@ import hmac
 import os
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -51,6 +51,7 @@ from fhir_server.smart.bearer import BearerTokens
 from fhir_server.smart.blueprint import smart_blueprint
 from fhir_server.smart.edge import Edge
 from fhir_server.smart.endings import end_account, end_grant
+from fhir_server.smart.launching import open_app
 from fhir_server.smart.login.app_pages import App, Apps
 from fhir_server.smart.login.blueprint import SignedIn, login_blueprint
 from fhir_server.smart.parts import Parts, build_parts
@@ -265,12 +266,17 @@ def build_login(composition: Composition) -> Blueprint:
         consents = smart.consents.of_account(account)
         named = [(consent, smart.clients.find(consent.client)) for consent in consents]
         return [
-            App(consent.id, client.id, client.name, consent.created) for consent, client in named if client is not None
+            App(consent.id, client.id, client.name, consent.created, bool(client.initiate_login_uri))
+            for consent, client in named
+            if client is not None
         ]
 
     def end_app(consent: str, client: str, by: Actor) -> None:
         end_grant(smart.ground, consent)
         smart.log.tell(SecurityEvent("token-revoked", by, about=Actor("client", client)))
+
+    def open_granted(consent: str, account: str, environ: Mapping[str, Any]) -> str | None:
+        return open_app(smart, consent, account, Origin(composition.settings).base_url(dict(environ)))
 
     def report(provider: str, reason: str) -> None:
         composition.log.event("warning", "sign-in", provider=provider, reason=reason)
@@ -279,7 +285,7 @@ def build_login(composition: Composition) -> Blueprint:
         composition.settings,
         composition.accounts,
         lambda language: composition.open_local_context("sign-in", language),
-        Apps(apps_of, end_app),
+        Apps(apps_of, open_granted, end_app),
         report,
     )
 

@@ -170,6 +170,7 @@ _JWKS_URL = click.option("--jwks-url", default="", help="Address of its public k
     help="A purpose of use, besides the normal one, that it may state (IUA); may be repeated.",
 )
 @click.option("--secret-connections", is_flag=True, help="It may keep its traces from representatives (IUA).")
+@click.option("--launch-url", default="", help="Where people open it from their account (EHR launch).")
 @click.option("--policy-url", default="", help="Where it says what it does with data.")
 @_JWKS
 @_JWKS_URL

@@ -49,6 +49,10 @@ _NO_ADDRESS = Text(
     "An app needs --redirect-uri, where people are sent back to.",
     "Une application exige --redirect-uri, où les personnes sont renvoyées.",
 )
+_NO_LAUNCH = Text(
+    "--launch-url is a web address, for an app that people open.",
+    "--launch-url est une adresse web, pour une application que des personnes ouvrent.",
+)
 _NOT_BOTH = Text("Give --jwks or --jwks-url, not both.", "Donnez --jwks ou --jwks-url, pas les deux.")
 _PUBLIC_KEYS = Text(
     "A public app proves itself by nothing: leave --jwks and --jwks-url out, or make it --confidential.",
@@ -82,6 +86,7 @@ class NewClient:
     purposes: tuple[str, ...] = ()
     secret_connections: bool = False
     policy_url: str = ""
+    launch_url: str = ""
     jwks: Path | None = None
     jwks_url: str = ""
 
@@ -111,7 +116,10 @@ def build_client(composition: Composition, wanted: NewClient, id: str) -> Client
         raise CommandFailed(_STATES_NOTHING)
     if wanted.kind != "backend" and not wanted.redirect_uris:
         raise CommandFailed(_NO_ADDRESS)
-    _check_addresses(wanted.redirect_uris)
+    _check_addresses("--redirect-uri", wanted.redirect_uris)
+    _check_addresses("--launch-url", (wanted.launch_url,) if wanted.launch_url else ())
+    if wanted.launch_url and (wanted.kind == "backend" or not wanted.launch_url.startswith("http")):
+        raise CommandFailed(_NO_LAUNCH)
     scope = wanted.scope or DEFAULT_SCOPES.get(wanted.kind, DEFAULT_SCOPES["public"])
     _check_scope(scope, wanted.kind, composition.settings.base_url)
     return Client(
@@ -125,6 +133,7 @@ def build_client(composition: Composition, wanted: NewClient, id: str) -> Client
         purposes=wanted.purposes,
         secret_connections=wanted.secret_connections,
         policy_uri=wanted.policy_url,
+        initiate_login_uri=wanted.launch_url,
         **_organization(composition, wanted.organization),
         **keys,
     )
@@ -214,13 +223,11 @@ def _keys(composition: Composition, path: Path | None, url: str) -> dict[str, An
     return {"jwks": {"keys": list(keys)}}
 
 
-def _check_addresses(addresses: tuple[str, ...]) -> None:
+def _check_addresses(option: str, addresses: tuple[str, ...]) -> None:
     for address in addresses:
         problem = problem_with(address)
         if problem is not None:
-            raise CommandFailed(
-                Text(f"--redirect-uri {address}: {problem}.", f"--redirect-uri {address} est refusé ({problem}).")
-            )
+            raise CommandFailed(Text(f"{option} {address}: {problem}.", f"{option} {address} est refusé ({problem})."))
 
 
 def _check_scope(scope: str, kind: ClientKind, base_url: str) -> None:

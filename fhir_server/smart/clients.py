@@ -34,7 +34,8 @@ class Client(ClientMixin):
     ``scope`` is the most it may be granted. ``roles``: ``trusted`` (all records that its scopes name), ``ehr`` (may
     mint launch contexts and introspect), ``auditor``. ``organization`` is ``Organization/id``;
     ``organization_identifiers`` are ``system|value``. ``purposes`` are those besides ``normal`` that a backend may
-    state, ``secret_connections`` whether it may keep its traces from representatives.
+    state, ``secret_connections`` whether it may keep its traces from representatives. ``initiate_login_uri`` is SMART's
+    launch URL: where the app is opened with a launch context.
     """
 
     id: str
@@ -52,6 +53,7 @@ class Client(ClientMixin):
     purposes: tuple[str, ...] = ()
     secret_connections: bool = False
     id_token_alg: str = "RS256"
+    initiate_login_uri: str = ""
     client_uri: str = ""
     logo_uri: str = ""
     tos_uri: str = ""

@@ -1,10 +1,11 @@
-"""``POST /auth/launch``: an EHR mints the launch context with which it is about to open an app.
+"""The launch context with which an app is about to be opened: by an EHR, or by its user's own account.
 
-The EHR is a client with the role ``ehr`` and calls with a token of its own (Backend Services).
+An EHR (``POST /auth/launch``) is a client with the role ``ehr`` and calls with a token of its own (Backend Services).
 Spec: https://hl7.org/fhir/smart-app-launch/app-launch.html#launch-app-ehr-launch
 """
 
 from typing import Any
+from urllib.parse import urlencode
 
 from authlib.oauth2.rfc6749 import InvalidRequestError
 from authlib.oauth2.rfc6750 import InsufficientScopeError, InvalidTokenError
@@ -34,6 +35,22 @@ def mint_launch(parts: Parts, authorization: str, data: Any) -> dict[str, Any]:
     if parts.clients.find(target) is None:
         raise InvalidRequestError("client_id is no client of this server.")
     return {"launch": parts.launches.mint(target, user, context), "expires_in": SECONDS}
+
+
+def open_app(parts: Parts, consent: str, account: str, base_url: str) -> str | None:
+    """Return the address that opens an app for who has let it in, in the record that it was let into.
+
+    None when the account has given no such consent, or the app has no address to be opened at. ``base_url`` is FHIR's.
+    """
+    given = parts.consents.find(consent)
+    client = parts.clients.find(given.client) if given is not None and given.account == account else None
+    if given is None or client is None or not client.initiate_login_uri:
+        return None
+    # It is opened in place of our page: nothing of ours shows whose record it is.
+    context = {"need_patient_banner": True, **({"patient": given.patient} if given.patient else {})}
+    secret = parts.launches.mint(client.id, account, context)
+    begin = client.initiate_login_uri
+    return f"{begin}{'&' if '?' in begin else '?'}{urlencode([('iss', base_url), ('launch', secret)])}"
 
 
 def _plain(names: list[str]) -> str:

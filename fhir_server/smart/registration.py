@@ -37,7 +37,7 @@ _METHODS = ("none", "client_secret_basic", "client_secret_post", "private_key_jw
 _GRANTS = ("authorization_code", "refresh_token")
 _MOST_ADDRESSES = 10
 _LONGEST_NAME = 80
-_LINKS = ("client_uri", "logo_uri", "tos_uri", "policy_uri")
+_LINKS = ("initiate_login_uri", "client_uri", "logo_uri", "tos_uri", "policy_uri")
 _LINK = re.compile(r"https://[A-Za-z0-9.\-]{1,253}(?::\d{1,5})?(?:/[A-Za-z0-9\-._~:/?@!$&()*+=%]*)?")
 
 
@@ -189,6 +189,8 @@ def check_metadata(server: SmartServer, metadata: dict[str, Any], asked: dict[st
     """Return a registration with its defaults; raises ``OAuth2Error`` with the first thing that is wrong."""
     if asked.get("software_statement"):
         raise UnapprovedSoftwareStatementError("No issuer of software statements is approved here.")
+    if "initiate_login_uri" in asked:  # OpenID Connect's, of which Authlib's RFC 7591 knows nothing
+        metadata = {**metadata, "initiate_login_uri": asked["initiate_login_uri"]}
     _check_addresses(metadata.get("redirect_uris"))
     _check_name(metadata.get("client_name"))
     for name in _LINKS:

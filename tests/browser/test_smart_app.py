@@ -8,8 +8,12 @@ from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 from playwright.sync_api import BrowserContext
+from werkzeug.serving import make_server
 
+from fhir_server.smart.clients import Client
+from fhir_server.smart.consents import Consent
 from tests.browser.published import fhir_client
+from tests.rest.signing_in import PASSWORD, Site
 from tests.rest.smart import Smart, over_http
 from tests.rest.smart_people import MARIE
 from tests.rest.test_smart_client_libraries import fill
@@ -88,6 +92,48 @@ def test_fhirclient_launches_standalone_and_reads(smart_with: Callable[..., Smar
                 "again": "marie",
                 "renewed": True,
             }
+
+
+OPENED = """<!doctype html><title>waiting</title><script src="fhir-client.js"></script><script>
+FHIR.oauth2.ready().then(async client => {
+  const patient = await client.patient.read();
+  document.title = JSON.stringify({patient: patient.id, banner: client.state.tokenResponse.need_patient_banner});
+}).catch(e => document.title = "failed: " + e)</script>"""
+
+
+def test_fhirclient_is_opened_from_the_account_page(make_site: Callable[..., Site], visit: BrowserContext) -> None:
+    pages = {"fhir-client.js": fhir_client(), "index.html": OPENED.encode()}
+    with serving(pages) as origin, served(make_site, (origin,)) as site:
+        options = {"clientId": "browser-app", "scope": "launch patient/*.rs", "redirectUri": f"{origin}/index.html"}
+        pages["launch.html"] = LAUNCH.replace("OPTIONS", json.dumps(options)[1:-1]).encode()
+        smart, account = site.composition.smart(), site.add_patient("dominique")
+        redirects, scope = (f"{origin}/index.html",), "launch launch/patient patient/*.rs"
+        begin = f"{origin}/launch.html"
+        smart.clients.add(Client("browser-app", "App", "public", "none", scope, redirects, initiate_login_uri=begin))
+        now = smart.ground.now()
+        smart.consents.insert(Consent("given", "browser-app", account.id, "patient/*.rs", now, now, patient="p1"))
+        page = visit.new_page()
+        page.goto(site.composition.settings.base_url.removesuffix("/fhir") + "/auth/login?next=/auth/account")
+        page.fill("#login", "dominique")
+        page.fill("#password", PASSWORD)
+        page.click("main button[type=submit]")
+        page.get_by_role("button", name="Open : App").click()
+        page.get_by_role("button", name="Allow").click()
+        page.wait_for_function("document.title !== 'waiting'")
+        assert json.loads(page.title()) == {"patient": "p1", "banner": True}
+
+
+@contextmanager
+def served(make_site: Callable[..., Site], origins: tuple[str, ...]) -> Iterator[Site]:
+    """Give a site with accounts of its own, at an address that a browser can go to."""
+    server = make_server("localhost", 0, lambda environ, start: site.application(environ, start), threaded=True)
+    site = make_site(base_url=f"http://localhost:{server.server_port}/fhir", cors_origins=origins)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    yield site
+    server.shutdown()
+    thread.join()
+    server.server_close()
 
 
 def test_a_refusal_comes_back_to_the_app(smart_with: Callable[..., Smart], visit: BrowserContext) -> None:

@@ -1,8 +1,9 @@
 """From the login page to a token and back to nothing: accounts and the authorization server together."""
 
 from collections.abc import Callable
+from html import unescape
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 import pytest
 from flask.testing import FlaskClient
@@ -86,8 +87,7 @@ def test_an_app_that_its_user_withdraws_loses_its_token(secured: Site) -> None:
     app = to_smart(secured).app()
     browser, same, back = sign_in(secured, app, "dominique")
     token = token_of(app, same, back)
-    page = browser.get("/auth/account").get_data(as_text=True)
-    consent = page.partition('name="app" value="')[2].partition('"')[0]
+    consent = consent_on(browser)
     other = secured.browser()
     other.sign_in("paul")
     other.get("/auth/account")
@@ -98,14 +98,86 @@ def test_an_app_that_its_user_withdraws_loses_its_token(secured: Site) -> None:
     assert app.client.name not in browser.get("/auth/account").get_data(as_text=True)
 
 
-def test_a_mother_chooses_her_child_and_acts_as_its_representative(secured: Site) -> None:
+LAUNCH_URL = "https://app.example/launch?from=portal"
+
+
+def consent_on(browser: Browser) -> str:
+    """Return the id of the first consent on the account's page."""
+    return browser.get("/auth/account").get_data(as_text=True).partition('name="app" value="')[2].partition('"')[0]
+
+
+def opened(browser: Browser, consent: str) -> dict[str, str]:
+    """Open an app from the account and return what its launch URL is given."""
+    answer = browser.post("/auth/account/app/open", {"app": consent})
+    assert answer.status_code == 200
+    address = unescape(answer.get_data(as_text=True).partition('class="button" href="')[2].partition('"')[0])
+    assert address.startswith(LAUNCH_URL)
+    return dict(parse_qsl(urlsplit(address).query))
+
+
+def test_an_app_is_opened_in_the_record_that_it_was_let_into(secured: Site) -> None:
     secured.add_patient("dominique")
+    represent_lea(secured)
+    smart = to_smart(secured)
+    app = smart.app(initiate_login_uri=LAUNCH_URL)
+    browser, same, back = sign_in(secured, app, "dominique")
+    token_of(app, same, back, patient="lea")
+    given = opened(browser, consent_on(browser))
+    assert given == {"from": "portal", "iss": BASE, "launch": given["launch"]}
+    page = app.ask(same, "launch openid patient/*.rs", launch=given["launch"])
+    assert page.form["patient"] == "lea"
+    code = page.allow(patient="lea").location.partition("code=")[2].partition("&")[0]
+    token = app.exchange(code).get_json()
+    assert (token["patient"], token["need_patient_banner"]) == ("lea", True)
+    assert read(secured, token, "Patient/lea") == 200
+    again = app.authorize(same, "launch patient/*.rs", launch=given["launch"])
+    assert "error=" in (same.get(again.location).location or again.location)
+
+
+def test_only_who_has_let_an_app_in_opens_it_and_only_from_our_page(secured: Site) -> None:
+    secured.add_patient("dominique")
+    secured.add_patient("paul", "p2")
+    app = to_smart(secured).app(initiate_login_uri=LAUNCH_URL)
+    browser, same, back = sign_in(secured, app, "dominique")
+    token_of(app, same, back)
+    consent = consent_on(browser)
+    other = secured.browser()
+    other.sign_in("paul")
+    for wrong in (consent, "nothing"):
+        other.get("/auth/account")
+        answer = other.post("/auth/account/app/open", {"app": wrong})
+        assert (answer.status_code, answer.headers["Location"]) == (303, "/auth/account")
+    assert browser.post("/auth/account/app/open", {"app": consent, "csrf": "forged"}).status_code == 403
+    assert secured.browser().post("/auth/account/app/open", {"app": consent}).status_code == 403
+    consent_on(browser)
+    assert browser.post("/auth/account/app", {"app": consent}).status_code == 303
+    browser.get("/auth/account")
+    assert browser.post("/auth/account/app/open", {"app": consent}).status_code == 303
+
+
+def test_an_app_without_an_address_for_it_cannot_be_opened(secured: Site) -> None:
+    secured.add_patient("dominique")
+    app = to_smart(secured).app()
+    browser, same, back = sign_in(secured, app, "dominique")
+    token_of(app, same, back)
+    assert "/auth/account/app/open" not in browser.get("/auth/account").get_data(as_text=True)
+    assert browser.post("/auth/account/app/open", {"app": consent_on(browser)}).status_code == 303
+
+
+def represent_lea(secured: Site) -> dict[str, Any]:
+    """Make Dominique (p1) a representative of a child, and return the relation without its patient."""
     secured.put({"resourceType": "Patient", "id": "lea", "name": [{"given": ["Léa"]}], "birthDate": "2115-07-12"})
     related = {"resourceType": "RelatedPerson", "id": "rp", "relationship": [GUARD]}
     secured.put({**related, "patient": {"reference": "Patient/lea"}})
     targets = ("Patient/p1", "RelatedPerson/rp")
     links = [{"target": {"reference": reference}, "assurance": "level3"} for reference in targets]
     secured.put({"resourceType": "Person", "id": "pe", "link": links})
+    return related
+
+
+def test_a_mother_chooses_her_child_and_acts_as_its_representative(secured: Site) -> None:
+    secured.add_patient("dominique")
+    related = represent_lea(secured)
     app = to_smart(secured).app()
     _, same, back = sign_in(secured, app, "dominique")
     token = token_of(app, same, back, patient="lea")

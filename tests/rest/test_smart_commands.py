@@ -192,8 +192,10 @@ def test_a_client_is_made_as_told(smart: Smart, tmp_path: Path) -> None:
     assert Backend(smart, client, key, "RS384").ask("system/*.rs").status_code == 200
     by_url = build_client(composition, NewClient("H", kind="backend", jwks_url="https://h.example/jwks"), "u")
     assert (by_url.jwks, by_url.jwks_uri) == (None, "https://h.example/jwks")
-    public = build_client(composition, NewClient("A", kind="public", redirect_uris=(REDIRECT,)), "a")
+    opened = NewClient("A", kind="public", redirect_uris=(REDIRECT,), launch_url="https://a.example/launch")
+    public = build_client(composition, opened, "a")
     assert (public.auth_method, public.secret) == ("none", "")
+    assert public.initiate_login_uri == "https://a.example/launch"
     assert digest("") != public.secret
 
 
@@ -211,6 +213,9 @@ def test_a_client_is_made_as_told(smart: Smart, tmp_path: Path) -> None:
         {"kind": "public", "redirect_uris": (REDIRECT,), "jwks_url": "https://h.example/jwks"},
         {"kind": "public", "redirect_uris": (REDIRECT,), "purposes": ("bris_de_glace",)},
         {"kind": "confidential", "redirect_uris": (REDIRECT,), "secret_connections": True},
+        {"kind": "public", "redirect_uris": (REDIRECT,), "launch_url": "http://a.example/launch"},
+        {"kind": "public", "redirect_uris": (REDIRECT,), "launch_url": "com.example.app:/launch"},
+        {"kind": "backend", "jwks_url": "https://h.example/jwks", "launch_url": "https://h.example/launch"},
         {"kind": "public", "redirect_uris": (REDIRECT,), "scope": "openid system/*.rs"},
         {"kind": "public", "redirect_uris": (REDIRECT,), "scope": "patient/Observation.rs?patient.name=x"},
     ],

@@ -110,6 +110,7 @@ def test_an_app_with_a_key_registers_it(open_door: Smart) -> None:
             "invalid_client_metadata",
         ),
         ({"logo_uri": "javascript:alert(1)"}, "invalid_client_metadata"),
+        ({"initiate_login_uri": "javascript:alert(1)"}, "invalid_client_metadata"),
         ({"policy_uri": "http://app.example/policy"}, "invalid_client_metadata"),
         ({"client_uri": 'https://app.example/"><script>'}, "invalid_client_metadata"),
         ({"id_token_signed_response_alg": "none"}, "invalid_client_metadata"),
@@ -168,11 +169,20 @@ def test_a_registration_is_looked_after_by_its_owner_alone(open_door: Smart) -> 
         assert open_door.client.get(f"/auth/register/{name}", headers=bearer(made)).status_code == 401
     read = open_door.client.get(path, headers=bearer(made)).get_json()
     assert read["client_name"] == "My App"
+    assert "initiate_login_uri" not in read
     assert read["registration_client_uri"].endswith(path)
     changed = open_door.client.put(
-        path, json={**GOOD, "client_id": made["client_id"], "client_name": "Renamed"}, headers=bearer(made)
+        path,
+        json={
+            **GOOD,
+            "client_id": made["client_id"],
+            "client_name": "Renamed",
+            "initiate_login_uri": "https://app.example/launch",
+        },
+        headers=bearer(made),
     )
     assert changed.status_code == 200, changed.text
+    assert changed.get_json()["initiate_login_uri"] == "https://app.example/launch"
     assert changed.get_json()["client_name"] == "Renamed"
 
 

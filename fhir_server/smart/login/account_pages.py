@@ -244,7 +244,7 @@ class AccountPages:
                 (each.id, each.agent or say(browser, "unknown-browser"), to_day(each.created, browser))
                 for each in accounts.sessions.of_account(account.id, accounts.clock())
             ],
-            apps=[(app.id, app.name, to_day(app.created, browser)) for app in self.apps.of_account(account.id)],
+            apps=[(app, to_day(app.created, browser)) for app in self.apps.of_account(account.id)],
             notice=notice,
             **values,
         )

@@ -146,6 +146,8 @@ TEXTS: Mapping[str, Text] = {
     "end-others": Text("End all others", "Mettre fin à toutes les autres"),
     "apps": Text("Apps that you have let in", "Applications autorisées"),
     "no-apps": Text("None.", "Aucune."),
+    "open": Text("Open", "Ouvrir"),
+    "opening": Text("The app is opening.", "L’application s’ouvre."),
     "revoke": Text("Withdraw", "Retirer l’accès"),
     "change-password": Text("Change the password", "Changer le mot de passe"),
     "present-password": Text("Present password", "Mot de passe actuel"),
