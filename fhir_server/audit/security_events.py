@@ -43,6 +43,8 @@ SecurityCode = Literal[
     "client-changed",
     "client-rotated",
     "client-removed",
+    "server-rotated",
+    "token-introspected",
 ]
 SECURITY = "https://espace-sante.example/fhir/CodeSystem/security-event"
 ACCOUNT, CLIENT = (f"https://espace-sante.example/fhir/identifier/{each}" for each in ("account", "client"))
@@ -52,7 +54,7 @@ _AGENTS = "https://profiles.ihe.net/ITI/BALP/CodeSystem/UserAgentTypes"
 _APPLICATION: Coding = {"system": codes.DICOM, "code": "110150"}
 _AUTHORIZATION_SERVER: Coding = {"system": _AGENTS, "code": "AuthzOauthService"}
 _RECIPIENT: Coding = {"system": codes.PARTICIPATION, "code": "IRCP"}
-_AUTHENTICATION, _ALERT = "110114", "110113"
+_AUTHENTICATION, _ALERT, _QUERY = "110114", "110113", "110112"
 _USER_ATTRIBUTES: Coding = {"system": codes.DICOM, "code": "110137"}
 _OBJECT_ATTRIBUTES: Coding = {"system": codes.DICOM, "code": "110135"}
 _CONFIGURATION: Coding = {"system": codes.DICOM, "code": "110129"}
@@ -154,11 +156,13 @@ def _kind(code: SecurityCode) -> _Kind:
             return _Kind(_AUTHENTICATION, ({"system": "urn:ihe:event-type-code", "code": "ITI-71"},), "E")
         case "token-revoked":
             return _Kind(_AUTHENTICATION, (own,), "D")
+        case "token-introspected":
+            return _Kind(_QUERY, ({"system": "urn:ihe:event-type-code", "code": "ITI-102"}, own), "E")
         case "credential-reused":
             return _Kind(_ALERT, (own,), "E")
         case "authorization":
             return _Kind(_ALERT, (_OBJECT_ATTRIBUTES, own), "E")
-    what = _CONFIGURATION if code.startswith("client-") else _USER_ATTRIBUTES
+    what = _CONFIGURATION if code.startswith(("client-", "server-")) else _USER_ATTRIBUTES
     return _Kind(_ALERT, (what, own), _ACTIONS.get(code.rpartition("-")[2], "U"))
 
 

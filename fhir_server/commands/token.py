@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from fhir_server.access.scopes import parse_scopes
 from fhir_server.app import Composition
+from fhir_server.audit.security_events import COMMAND_LINE, SecurityEvent
 from fhir_server.commands.database import shared_composition
 from fhir_server.commands.terminal import CommandFailed, say
 from fhir_server.errors import Text
@@ -16,6 +17,8 @@ from fhir_server.smart.authority import Authority
 from fhir_server.smart.clients import Client
 from fhir_server.smart.consents import Consent
 from fhir_server.smart.keys import UnusableKeys
+from fhir_server.smart.login.blueprint import encryption_keys
+from fhir_server.smart.login.federation.providers import providers_of
 from fhir_server.smart.people import Account
 from fhir_server.smart.telling import tell_issued
 
@@ -66,11 +69,15 @@ def issue_token(composition: Composition, wanted: WantedToken) -> str:
 
 
 def rotate(settings: Settings) -> None:
-    """Sign by new keys; raises ``CommandFailed`` when the file cannot be used."""
-    try:
-        Composition(settings).smart().keys.rotate()
-    except UnusableKeys as error:
-        raise CommandFailed(Text(f"{error}.", f"Clés inutilisables : {error}.")) from None
+    """Sign by new keys, and have others encrypted for; raises ``CommandFailed`` when the file cannot be used."""
+    with shared_composition(settings) as composition:
+        try:
+            composition.smart().keys.rotate()
+        except UnusableKeys as error:
+            raise CommandFailed(Text(f"{error}.", f"Clés inutilisables : {error}.")) from None
+        if providers_of(settings):
+            encryption_keys(settings).rotate()
+        composition.security_log().tell(SecurityEvent("server-rotated", COMMAND_LINE))
     say(Text("New keys sign from now on.", "De nouvelles clés signent désormais."))
 
 

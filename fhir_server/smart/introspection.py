@@ -11,10 +11,12 @@ from authlib.consts import default_json_headers
 from authlib.oauth2.rfc7662 import IntrospectionEndpoint
 
 from fhir_server.access.caller import Caller
+from fhir_server.audit.security_events import Actor, SecurityEvent
 from fhir_server.smart.clients import Client
 from fhir_server.smart.iua import purpose_coding
 from fhir_server.smart.requests import SmartRequest
 from fhir_server.smart.server import SmartServer
+from fhir_server.smart.telling import to_client_actor
 from fhir_server.smart.tokens import Token
 
 PROFESSIONS = "urn:oid:1.2.250.1.71.1.2.7"
@@ -33,8 +35,10 @@ class Introspection(IntrospectionEndpoint):
         request.check_singles()
         client = self.authenticate_endpoint_client(request)
         token = self.authenticate_token(request, client)
-        body = {"active": False} if token is None else describe(token, request)
-        return 200, body, default_json_headers
+        if token is None:
+            return 200, {"active": False}, default_json_headers
+        self._tell(token, client, request)
+        return 200, describe(token, request), default_json_headers
 
     def query_token(self, token_string: str, token_type_hint: str | None) -> Token | None:
         """Return the token, unless it was used up; the hint is not needed."""
@@ -44,6 +48,12 @@ class Introspection(IntrospectionEndpoint):
     def check_permission(self, token: Token, client: Client, request: SmartRequest) -> bool:
         """Say whether the client may know; to one that may not, the token does not exist."""
         return token.check_client(client) or "ehr" in client.roles
+
+    def _tell(self, token: Token, client: Client, request: SmartRequest) -> None:
+        about = Actor("account", token.account) if token.account is not None else Actor("client", token.client)
+        by = to_client_actor(client, request.address)
+        details = (("client", token.client), ("use", token.use))
+        self.server.parts.log.tell(SecurityEvent("token-introspected", by, about=about, details=details))
 
 
 def describe(token: Token, request: SmartRequest) -> dict[str, Any]:

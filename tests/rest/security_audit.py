@@ -8,7 +8,7 @@ from fhir_server.app import Composition
 from fhir_server.fhir.json import parse_json
 
 _NAMES = {"110122": "sign-in", "110123": "sign-out", "ITI-71": "access-token"}
-_SECURITY = ("110114", "110113")
+_SECURITY = ("110114", "110113", "110112")
 
 
 @dataclass(frozen=True)

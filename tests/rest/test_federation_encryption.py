@@ -3,8 +3,10 @@
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from joserfc.jwk import ECKey, KeySet, RSAKey
 
+from fhir_server.cli import main
 from tests.rest.federating import PATIENT, Federation
 from tests.rest.signing_in import Site
 
@@ -32,6 +34,22 @@ def test_our_keys_are_for_encryption_and_kept_to_ourselves(federation: Federatio
     path = federation.site.composition.settings.data_directory / "encryption-keys.json"
     assert path.stat().st_mode & 0o777 == 0o600
     assert federation.site.browser().get("/auth/federation/jwks").get_json()["keys"] == keys
+
+
+def test_keys_that_were_replaced_once_still_open_and_twice_no_more(
+    federation: Federation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in federation.site.composition.settings.to_environment().items():
+        monkeypatch.setenv(name, value)
+    federation.site.put(PATIENT)
+    federation.franceconnect.encrypted_for = old = published(federation, "ECDH-ES")
+    for status in (303, 403):
+        result = CliRunner().invoke(main, ["rotate-keys"])
+        assert result.exit_code == 0, result.output
+        assert published(federation, "ECDH-ES").kid != old.kid
+        assert federation.sign_in("franceconnect").status_code == status
+    federation.franceconnect.encrypted_for = published(federation, "ECDH-ES")
+    assert federation.sign_in("franceconnect").status_code == 303
 
 
 def test_without_a_provider_there_are_no_such_keys(site: Site) -> None:

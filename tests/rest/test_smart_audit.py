@@ -142,6 +142,29 @@ def test_what_the_command_line_does_to_a_client_is_told(smart: Smart, monkeypatc
     assert short(told(smart.composition)) == [(code, "", "command line", "portal") for code in codes]
 
 
+def test_what_an_ehr_is_told_of_a_token_is_told(smart: Smart) -> None:
+    app, ehr, other = smart.app(), smart.app("ehr", secret="e", roles=("ehr",)), smart.app("other", secret="o")
+    token = app.run(MARIE, SCOPE)["access_token"]
+    backend = smart.backend().token("system/Patient.rs")
+    for word, by in ((token, ehr), (backend, ehr), (token, other), ("unknown", ehr)):
+        smart.introspect(word, by)
+    events = told(smart.composition, "token-introspected")
+    assert short(events) == [("token-introspected", "", "ehr", "marie"), ("token-introspected", "", "ehr", "backend")]
+    assert [one.details for one in events] == [
+        {"client": "app", "use": "access"},
+        {"client": "backend", "use": "access"},
+    ]
+    assert token not in str(events)
+
+
+def test_new_keys_of_the_server_are_told(smart: Smart, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in smart.composition.settings.to_environment().items():
+        monkeypatch.setenv(name, value)
+    result = CliRunner().invoke(main, ["rotate-keys"])
+    assert result.exit_code == 0, result.output
+    assert short(told(smart.composition)) == [("server-rotated", "", "command line", "")]
+
+
 def test_no_token_is_given_that_cannot_be_told(smart: Smart, monkeypatch: pytest.MonkeyPatch) -> None:
     app = smart.app()
     code = app.code(smart.browser(MARIE), SCOPE)

@@ -58,7 +58,7 @@ def login_blueprint(
     )
     desk = Desk(settings, open_accounts, open_context)
     providers = providers_of(settings)
-    keys = EncryptionKeys(settings.data_directory / "encryption-keys.json")
+    keys = encryption_keys(settings)
     exchanges = _exchanges(settings, open_accounts, providers, keys)
     sign_in = SignInPages(desk, frozenset(providers), exchanges)
     sign_in.install(blueprint)
@@ -68,6 +68,11 @@ def login_blueprint(
     if providers:
         blueprint.add_url_rule("/federation/jwks", "federation_keys", lambda: jsonify(keys.public()))
     return blueprint
+
+
+def encryption_keys(settings: Settings) -> EncryptionKeys:
+    """Return the keys that identity providers encrypt for."""
+    return EncryptionKeys(settings.data_directory / "encryption-keys.json")
 
 
 def _exchanges(

@@ -12,11 +12,15 @@ from joserfc import jwe
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, KeySet, RSAKey
 
-from fhir_server.secret_files import make_once
+from fhir_server.secret_files import make_once, replace
 
-ALGORITHMS = frozenset({"ECDH-ES", "RSA-OAEP-256", "RSA-OAEP"})
 ENCODINGS = frozenset({"A256GCM", "A128GCM"})
+_EACH = ("ECDH-ES", "RSA-OAEP-256", "RSA-OAEP")
+ALGORITHMS = frozenset(_EACH)
 _RSA_BITS = 3072
+_GENERATIONS = 2
+"""Keys that open: the newest, for which providers encrypt, and those that they may still have from before."""
+
 _HEADERS = frozenset({"alg", "enc", "kid", "cty", "typ", "epk", "apu", "apv"})
 """``zip`` is not among them: what is small outside could be large inside."""
 
@@ -32,8 +36,13 @@ class EncryptionKeys:
         self._path = path
 
     def public(self) -> dict[str, Any]:
-        """Return the JWK set to publish, without anything private."""
-        return {"keys": [key.as_dict(private=False) for key in self._keys()]}
+        """Return the JWK set to publish: the newest keys, without anything private."""
+        return {"keys": [key.as_dict(private=False) for key in self._keys()[: len(_EACH)]]}
+
+    def rotate(self) -> None:
+        """Put new keys in front; those of the rotation before still open, older ones leave."""
+        kept = [key.as_dict(private=True) for key in self._keys()][: (_GENERATIONS - 1) * len(_EACH)]
+        replace(self._path, _written([*_new_keys(), *kept]))
 
     def open(self, token: str, algorithms: frozenset[str], encodings: frozenset[str]) -> str:
         """Return what a compact JWE holds, if it is encrypted for one of our keys by what is agreed on.
@@ -54,8 +63,12 @@ class EncryptionKeys:
             raise Unreadable(f"encryption: {type(problem).__name__}") from None
 
     def _keys(self) -> list[Any]:
-        make_once(self._path, lambda: json.dumps({"keys": _new_keys()}, indent=1).encode())
+        make_once(self._path, lambda: _written(_new_keys()))
         return list(KeySet.import_key_set(json.loads(self._path.read_bytes())))
+
+
+def _written(keys: list[Any]) -> bytes:
+    return json.dumps({"keys": keys}, indent=1).encode()
 
 
 def _header(token: str) -> dict[str, Any]:
@@ -69,8 +82,9 @@ def _header(token: str) -> dict[str, Any]:
 
 def _new_keys() -> list[Any]:
     """Return a key for each algorithm: one key is used in one way."""
-    made: list[ECKey | RSAKey] = [ECKey.generate_key("P-256", {"alg": "ECDH-ES", "use": "enc"})]
-    made += [RSAKey.generate_key(_RSA_BITS, {"alg": alg, "use": "enc"}) for alg in ("RSA-OAEP-256", "RSA-OAEP")]
+    elliptic, *others = _EACH
+    made: list[ECKey | RSAKey] = [ECKey.generate_key("P-256", {"alg": elliptic, "use": "enc"})]
+    made += [RSAKey.generate_key(_RSA_BITS, {"alg": alg, "use": "enc"}) for alg in others]
     for key in made:
         key.ensure_kid()
     return [key.as_dict(private=True) for key in made]
