@@ -48,56 +48,71 @@ def match_route(method: str, segments: tuple[str, ...]) -> Route:
 
 
 def _match(method: str, segments: tuple[str, ...]) -> Route | None:
-    match method, segments:
-        case "GET", (kind, id) if id[:1] not in _RESERVED:
-            return Route("read", "/{type}/{id}", kind, id)
-        case "GET", ():
-            return Route("search-system", "/")
-        case "POST", ():
-            return Route("bundle", "/")
-        case "GET", ("metadata",):
+    match segments:
+        case (kind, id) if id[:1] not in _RESERVED:
+            name = _ON_INSTANCES.get(method)
+            return Route(name, "/{type}/{id}", kind, id) if name is not None else None
+        case ():
+            name = {"GET": "search-system", "POST": "bundle"}.get(method)
+            return Route(name, "/") if name is not None else None
+        case (word,) if word[:1] in _RESERVED or word == "metadata":
+            return _match_system(method, word)
+        case (kind,):
+            name = _ON_TYPES.get(method)
+            return Route(name, "/{type}" if method in _ASKING else "/{type}?", kind) if name is not None else None
+        case (kind, word):
+            return _match_type(method, kind, word)
+        case (kind, id, *rest):
+            return _match_instance(method, kind, id, tuple(rest))
+    return None
+
+
+_ASKING = ("GET", "POST")
+_ON_TYPES = {"GET": "search-type", "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
+_ON_INSTANCES = {"GET": "read", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
+
+
+def _match_system(method: str, word: str) -> Route | None:
+    """Return the route of what stands where a type would."""
+    match method, word:
+        case "GET", "metadata":
             return Route("capabilities", "/metadata")
-        case "GET", ("_history",):
+        case "GET", "_history":
             return Route("history-system", "/_history")
-        case (("GET" | "POST"), ("_search",)):
-            return Route("search-system", "/_search") if method == "POST" else None
-        case (("GET" | "POST"), (code,)) if code[:1] == "$":
+        case "POST", "_search":
+            return Route("search-system", "/_search")
+        case (("GET" | "POST"), code) if code[:1] == "$":
             return Route("operation-system", f"/{_known(code)}", name=code[1:])
-        case "GET", (kind,):
-            return Route("search-type", "/{type}", kind)
-        case "POST", (kind,):
-            return Route("create", "/{type}", kind)
-        case "PUT", (kind,):
-            return Route("update", "/{type}?", kind)
-        case "PATCH", (kind,):
-            return Route("patch", "/{type}?", kind)
-        case "DELETE", (kind,):
-            return Route("delete", "/{type}?", kind)
-        case "POST", (kind, "_search"):
+    return None
+
+
+def _match_type(method: str, kind: str, word: str) -> Route | None:
+    """Return the route of what stands after a type where an id would."""
+    match method, word:
+        case "POST", "_search":
             return Route("search-type", "/{type}/_search", kind)
-        case "GET", (kind, "_history"):
+        case "GET", "_history":
             return Route("history-type", "/{type}/_history", kind)
-        case (("GET" | "POST"), (kind, code)) if code[:1] == "$":
+        case (("GET" | "POST"), code) if code[:1] == "$":
             return Route("operation-type", f"/{{type}}/{_known(code)}", kind, name=code[1:])
-        case "PUT", (kind, id) if id[:1] not in _RESERVED:
-            return Route("update", "/{type}/{id}", kind, id)
-        case "PATCH", (kind, id) if id[:1] not in _RESERVED:
-            return Route("patch", "/{type}/{id}", kind, id)
-        case "DELETE", (kind, id) if id[:1] not in _RESERVED:
-            return Route("delete", "/{type}/{id}", kind, id)
-        case "GET", (kind, id, "_history"):
+    return None
+
+
+def _match_instance(method: str, kind: str, id: str, rest: tuple[str, ...]) -> Route | None:
+    """Return the route of what stands after a type and an id."""
+    match method, rest:
+        case "GET", ("_history",):
             return Route("history-instance", "/{type}/{id}/_history", kind, id)
-        case "GET", (kind, id, "_history", version):
+        case "GET", ("_history", version):
             return Route("vread", "/{type}/{id}/_history/{vid}", kind, id, version)
-        case (("GET" | "POST"), (kind, id, code)) if code[:1] == "$":
+        case (("GET" | "POST"), (code,)) if code[:1] == "$":
             return Route("operation-instance", f"/{{type}}/{{id}}/{_known(code)}", kind, id, name=code[1:])
-        case (("GET" | "POST"), (kind, id, "_history", version, code)) if code[:1] == "$":
+        case (("GET" | "POST"), ("_history", version, code)) if code[:1] == "$":
             template = f"/{{type}}/{{id}}/_history/{{vid}}/{_known(code)}"
             return Route("operation-instance", template, kind, id, version, code[1:])
-        case "GET", (kind, id, member) if member[:1] != "_":
+        case "GET", (member,) if member[:1] != "_":
             return Route("search-compartment", "/{type}/{id}/{type}", kind, id, name=member)
-        case _:
-            return None
+    return None
 
 
 def _check_unchanging(route: Route) -> None:
