@@ -88,6 +88,34 @@ def test_the_person_of_a_token_opens_no_record(smart: Smart) -> None:
     assert smart.fhir("Patient/dom", given["access_token"]).status_code == 404
 
 
+@pytest.mark.parametrize("roles", [(), ("trusted",)])
+def test_a_service_whose_token_is_about_one_person_touches_no_other_record(
+    smart: Smart, roles: tuple[str, ...]
+) -> None:
+    smart.put(person("dom", "279035121518989"), person("other", "1"))
+    service = smart.backend(roles=roles, organization="Organization/h")
+    wide, narrow = service.token("system/*.cruds"), service.token("system/*.cruds", person_id=f"{INS}|279035121518989")
+    for id, whose in (("mine", "dom"), ("theirs", "other")):
+        observation = {"resourceType": "Observation", "status": "final", "code": {"text": id}}
+        body = {**observation, "subject": {"reference": f"Patient/{whose}"}}
+        answer = smart.fhir("Observation", wide, "POST", json=body, content_type="application/fhir+json")
+        assert answer.status_code == 201
+        path = "/".join(answer.headers["Location"].rsplit("/", 4)[1:3])
+        assert smart.fhir(path, wide).status_code == 200
+        assert smart.fhir(path, narrow).status_code == (200 if whose == "dom" else 404)
+        changed = {**answer.get_json(), "status": "amended"}
+        put = smart.fhir(path, narrow, "PUT", json=changed, content_type="application/fhir+json")
+        nobodys = {**changed, "id": "unknown"}
+        unknown = smart.fhir("Observation/unknown", narrow, "PUT", json=nobodys, content_type="application/fhir+json")
+        assert put.status_code == (200 if whose == "dom" else unknown.status_code)
+        assert unknown.status_code in (404, 405)
+        created = smart.fhir("Observation", narrow, "POST", json=body, content_type="application/fhir+json")
+        assert created.status_code == (201 if whose == "dom" else 403)
+    assert smart.fhir("Observation", wide).get_json()["entry"][2:]
+    found = [one["resource"]["subject"]["reference"] for one in smart.fhir("Observation", narrow).get_json()["entry"]]
+    assert set(found) == {"Patient/dom"}
+
+
 def test_the_audit_has_no_number_of_a_person(smart: Smart) -> None:
     smart.put(person("dom", "279035121518989"))
     smart.backend().token(person_id=f"{INS}|279035121518989")

@@ -6,7 +6,9 @@ It is opened by name at its registration, never by a request. The trail stays th
 from fhir_server.access.facts import Facts
 from fhir_server.access.resource_groups import TRAIL
 from fhir_server.access.rule import READING, Action, Rule
+from fhir_server.access.rules.structure import within_context
 from fhir_server.search.ast import TypeIs
+from fhir_server.search.building import build_and
 
 
 def trusted_service(facts: Facts, resource_type: str, action: Action) -> Rule | None:
@@ -15,4 +17,4 @@ def trusted_service(facts: Facts, resource_type: str, action: Action) -> Rule | 
         return None
     if resource_type == "AuditEvent" or (resource_type in TRAIL and action not in (*READING, "create", "refer")):
         return None
-    return Rule("trusted-service", TypeIs((resource_type,)))
+    return Rule("trusted-service", build_and([TypeIs((resource_type,)), within_context(facts.caller)]))
