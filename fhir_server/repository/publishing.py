@@ -19,7 +19,7 @@ from fhir_server.repository.change import Resource
 from fhir_server.repository.stored_parameters import FRESH, GENERATION, REINDEX, ParameterRegistry
 from fhir_server.search.ast import Everything
 from fhir_server.search.custom import bases_of, check_definition, has_same_meaning, is_published
-from fhir_server.search.matcher import index_document, matches
+from fhir_server.search.matcher import index_document, to_test
 from fhir_server.search.stored import StoredParameters
 from fhir_server.storage.store import Change, Document, Guard
 
@@ -83,8 +83,9 @@ def _authorise(written: Iterable[Defined], policy: Policy) -> None:
     tree = policy.filter("SearchParameter", "define")
     if isinstance(tree, Everything):
         return
+    is_allowed = to_test(tree)
     changes = (one.change for one in written)
-    if not all(matches(tree, index_document(one.reference, one.updated, one.index)) for one in changes):
+    if not all(is_allowed(index_document(one.reference, one.updated, one.index)) for one in changes):
         raise Forbidden(_NOT_ALLOWED)
 
 

@@ -33,7 +33,7 @@ from fhir_server.search.ast import (
 )
 from fhir_server.search.building import build_and, build_not, build_or
 from fhir_server.search.links import is_referred_to, link_fields, link_targets, names_of, refers_to, target_fields
-from fhir_server.search.matcher import matches
+from fhir_server.search.matcher import to_test
 from fhir_server.search.measures import fields_of, has_joins, hops_of, merge_fields, most_matches
 from fhir_server.search.plans import DEFAULT_LIMITS, IndexDocument, Limits, Lookup, Planned, Step
 
@@ -98,7 +98,7 @@ class Planner:
         with self._at_work_on(residual):
             self._spend(len(documents))
         exact = self._exact(residual, documents)
-        return [one for one in documents if matches(exact, one)]
+        return list(filter(to_test(exact), documents))
 
     def _plan(self, tree: Node, among: Node) -> Planned:
         """Plan a tree; ``among`` is what else the documents must be."""

@@ -6,7 +6,7 @@ Spec: http://hl7.org/fhir/R4/search.html#all, http://hl7.org/fhir/R4/compartment
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from fhir_server.errors import NotSupported, Text, Value
@@ -79,27 +79,32 @@ def to_filter(leaf: Own) -> dict[str, Any]:
             return {"c": {"$not": {"$elemMatch": {"$gte": _PATIENTS[0], "$lt": _PATIENTS[1]}}}}
 
 
-def matches(leaf: Own, document: Mapping[str, Any]) -> bool:
-    """Say whether the index document is what the leaf says."""
+def to_test(leaf: Own) -> Callable[[Mapping[str, Any]], bool]:
+    """Return what says of an index document whether it is what the leaf says."""
     match leaf:
         case AnyType():
-            return bool(document.get("type"))
+            return lambda document: bool(document.get("type"))
         case TypeIs(names):
-            return document.get("type") in names
+            return lambda document: document.get("type") in names
         case ReferenceIs(references):
-            return document.get("_id") in references
+            return lambda document: document.get("_id") in references
         case InCompartment(compartment, id):
-            return f"{compartment}/{id}" in document.get("c", ())
+            return _holds("c", (f"{compartment}/{id}",))
         case HasLabel(labels):
-            return not set(labels).isdisjoint(document.get("l", ()))
+            return _holds("l", labels)
         case PatientIs(patients):
-            return document.get("pt") in patients
+            return lambda document: document.get("pt") in patients
         case OwnedBy(keys):
-            return not set(keys).isdisjoint(document.get("o", ()))
+            return _holds("o", keys)
         case PointsTo(targets):
-            return not set(targets).isdisjoint(document.get("x", ()))
+            return _holds("x", targets)
         case OfNoPatient():
-            return not any(one.startswith(_PATIENTS[0]) for one in document.get("c", ()))
+            return lambda document: not any(one.startswith(_PATIENTS[0]) for one in document.get("c", ()))
+
+
+def _holds(field: str, keys: tuple[str, ...]) -> Callable[[Mapping[str, Any]], bool]:
+    wanted = frozenset(keys)
+    return lambda document: not wanted.isdisjoint(document.get(field, ()))
 
 
 def _one_or_any(values: tuple[str, ...]) -> Any:

@@ -9,6 +9,7 @@ from fhir_server.search.ast import (
     Everything,
     HasLabel,
     InCompartment,
+    ListMember,
     Not,
     Nothing,
     Or,
@@ -18,7 +19,7 @@ from fhir_server.search.ast import (
 )
 from fhir_server.search.building import build_and, build_not, build_or
 from fhir_server.search.compiler import PATIENT_TOKEN, TOKEN, to_filter, to_query
-from fhir_server.search.matcher import matches
+from fhir_server.search.matcher import matches, to_test
 from fhir_server.search.parser import parse_search
 from fhir_server.search.ranges import Bounds
 
@@ -67,6 +68,22 @@ def test_compartments_and_labels_are_asked_by_value() -> None:
     assert to_filter(tree) == {"c": "Patient/42", "$nor": [{"l": "s|R"}]}
     assert matches(tree, {"c": ["Patient/42"]})
     assert not matches(tree, {"c": ["Patient/42"], "l": ["s|R"]})
+
+
+def test_a_tree_is_read_once_for_many_documents() -> None:
+    documents = [{"type": kind, "t": [key]} for kind in ("A", "B") for key in ("A.a||1", "A.a||2")]
+    holds = to_test(build_and([A, B, build_not(HasLabel(("s|R",)))]))
+    assert [holds(one) for one in documents] == [False, False, True, False]
+    assert not holds({**documents[2], "l": ["s|R"]})
+    any_of_three = to_test(build_or([A, B, HasLabel(("s|R",))]))
+    assert [any_of_three(one) for one in documents] == [True, False, True, True]
+
+
+def test_a_join_that_nobody_planned_is_no_answer_where_it_is_asked() -> None:
+    tree = Or((B, ListMember("_list", "1", ())))
+    assert matches(tree, {"type": "B"})
+    with pytest.raises(AssertionError, match="nobody planned: _list"):
+        matches(tree, {"type": "A"})
 
 
 def search(*parameters: tuple[str, str]):  # type: ignore[no-untyped-def]
