@@ -33,13 +33,16 @@ from fhir_server.search.ast import (
     TypeIs,
 )
 from fhir_server.search.building import build_and, build_or
-from fhir_server.search.matcher import matches
+from fhir_server.search.matcher import Test, matches, to_test
+from fhir_server.search.measures import is_identity
 
 __all__ = ["Action", "FactsSource", "Policy"]
 
 FactsSource = Callable[[Sequence[str] | None], Facts]
 """Returns the facts about the records of some patients (``Patient/id``); None: of those that the caller may know of."""
 
+_NO_SCOPE = Decision(False, missing="scope")
+_NO_RULE = Decision(False, missing="rule")
 _UNRESTRICTED = ("open", "local")
 _SHOWING: tuple[Action, ...] = ("read", "search")
 _OF_MANY = ("professional", "system")
@@ -50,12 +53,32 @@ _LETTERS: Mapping[Action, Letter] = {
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """The policy on one type and action: the scopes' tree, the rules that apply, and an error that closed it."""
+    """The policy on one type and action: the scopes' tree, the rules that apply, and an error that closed it.
+
+    ``is_named`` tests a document by the scopes, ``opening`` by each rule, with the decision that it leads to;
+    ``by_identity``: what a resource is settles all of it (``measures.is_identity``).
+    """
 
     scopes: Node
     rules: tuple[Rule, ...]
     tree: Node
     error: Exception | None = None
+    is_named: Test = field(init=False, repr=False, compare=False)
+    opening: tuple[tuple[Test, Rule, Decision], ...] = field(init=False, repr=False, compare=False)
+    by_identity: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "is_named", to_test(self.scopes))
+        opening = tuple((to_test(rule.tree), rule, Decision(True, rule.name)) for rule in self.rules)
+        object.__setattr__(self, "opening", opening)
+        object.__setattr__(self, "by_identity", is_identity(self.tree))
+
+    def decide(self, document: Mapping[str, Any]) -> Decision:
+        """Return the decision on one index document that the scopes name: that of the first rule that opens it."""
+        for opens, _, decision in self.opening:
+            if opens(document):
+                return decision
+        return _NO_RULE
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +90,8 @@ class Policy:
     failed: Callable[[Exception], None] | None = field(default=None, kw_only=True, compare=False)
     patients: tuple[str, ...] | None = field(default=None, kw_only=True)
     """The policy is about these patients' records alone."""
+    _known: dict[tuple[str, Action], Compiled] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """What it comes to on the types and actions that the request has asked about: its facts stay what they are."""
 
     @property
     def unrestricted(self) -> bool:
@@ -96,7 +121,7 @@ class Policy:
         """What page links are bound to: changes whenever the caller's rights do."""
         if self.unrestricted:
             return self.caller.kind
-        return blake2b(repr(replace(self.caller, token="")).encode(), digest_size=16).hexdigest()
+        return _digest(self.caller)
 
     def about(self, patients: Sequence[str]) -> "Policy":
         """Return the same policy with the facts of these patients' records, ``Patient/id``.
@@ -122,6 +147,10 @@ class Policy:
         """Say whether any scope names the action on the type: a matter of the token, which tells of no resource."""
         return self.unrestricted or not isinstance(self._compiled(resource_type, action).scopes, Nothing)
 
+    def is_by_identity(self, resource_type: str, action: Action) -> bool:
+        """Say whether what a resource is (its patient, compartments, labels, owner) settles the action on the type."""
+        return self.unrestricted or self._compiled(resource_type, action).by_identity
+
     def permits(self, action: Action, document: Mapping[str, Any], delta: Delta | None = None) -> Decision:
         """Return the decision on one index document (``matcher.index_document``), and on a change if one is given."""
         if self.unrestricted:
@@ -129,24 +158,29 @@ class Policy:
         compiled = self._compiled(str(document["type"]), action)
         if compiled.error is not None:
             return Decision(False, missing="error")
-        if not matches(compiled.scopes, document):
-            return Decision(False, missing="scope")
-        applying = [rule for rule in compiled.rules if matches(rule.tree, document)]
-        if not applying:
-            return Decision(False, missing="rule")
+        if not compiled.is_named(document):
+            return _NO_SCOPE
         if delta is None:
-            return Decision(True, applying[0].name)
-        return _on_change(self.facts(), applying, delta, document)
+            return compiled.decide(document)
+        applying = [rule for opens, rule, _ in compiled.opening if opens(document)]
+        return _on_change(self.facts(), applying, delta, document) if applying else _NO_RULE
 
     def facts(self) -> Facts:
         """Return what the policy is computed from."""
         return Facts(self.caller) if self.source is None else self.source(self.patients)
 
     def _compiled(self, resource_type: str, action: Action) -> Compiled:
-        compiled = _compile(self.facts(), resource_type, action)
+        compiled = self._known.get((resource_type, action))
+        if compiled is None:
+            compiled = self._known[resource_type, action] = _compile(self.facts(), resource_type, action)
         if compiled.error is not None and self.failed is not None:
             self.failed(compiled.error)
         return compiled
+
+
+@lru_cache(maxsize=4_096)
+def _digest(caller: Caller) -> str:
+    return blake2b(repr(replace(caller, token="")).encode(), digest_size=16).hexdigest()
 
 
 def _is_all(tree: Node, resource_type: str) -> bool:
@@ -180,9 +214,15 @@ def _compile(facts: Facts, resource_type: str, action: Action) -> Compiled:
         scopes = _scopes(facts, resource_type, action)
         found = (rule(facts, resource_type, action) for rule in RULES)
         rules = tuple(rule for rule in found if rule is not None and not isinstance(rule.tree, Nothing))
-        return Compiled(scopes, rules, build_and([scopes, build_or(rule.tree for rule in rules)]))
+        return Compiled(scopes, rules, build_and([scopes, build_or(_widest([rule.tree for rule in rules]))]))
     except Exception as error:  # whatever it is: a policy that cannot be computed lets nothing through
         return Compiled(Nothing(), (), Nothing(), error)
+
+
+def _widest(trees: Sequence[Node]) -> list[Node]:
+    """Return the alternatives without those that only add conditions to another, which finds all that they do."""
+    conditions = [frozenset(one.children) if isinstance(one, And) else frozenset((one,)) for one in trees]
+    return [one for one, own in zip(trees, conditions, strict=True) if not any(other < own for other in conditions)]
 
 
 def _scopes(facts: Facts, resource_type: str, action: Action) -> Node:

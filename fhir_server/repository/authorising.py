@@ -78,7 +78,7 @@ class Authority:
         ``carriers``: what carries the Binaries among those decided on together, if it has been read.
         """
         described = to_index_document(document)
-        authority = self.about([described])
+        authority = self.about([described]) if self.policy.is_of_many else self
         if _is_content(document) and action in ("read", "search", "refer"):
             known = self._carriers([document]) if carriers is None else carriers
             return authority._decide_content(action, document, described, known.get(document.reference, ()))

@@ -32,7 +32,6 @@ from fhir_server.search.building import build_and
 from fhir_server.search.compiler import to_filter
 from fhir_server.search.history_filter import to_history_filter
 from fhir_server.search.includes import Include
-from fhir_server.search.measures import is_identity
 from fhir_server.search.param_types.token import code_key
 from fhir_server.storage.documents import collection_of
 from fhir_server.storage.records import Records
@@ -78,7 +77,7 @@ class Repository:
         if isinstance(tree, Everything):
             found = self.store.get(reference)
             return self._show("read", found) if found is not None else None
-        identity = is_identity(tree) and not self.policy.is_of_many
+        identity = self.policy.is_by_identity(resource_type, "read") and not self.policy.is_of_many
         found = brought.get(reference) if brought is not None and identity else self._get(reference, identity)
         if found is None:
             return None

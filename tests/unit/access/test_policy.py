@@ -20,7 +20,7 @@ from fhir_server.access.relabelling import may_relabel
 from fhir_server.access.rule import Action
 from fhir_server.access.scopes import parse_scopes
 from fhir_server.fhir.definitions import resource_types
-from fhir_server.search.ast import Everything, Nothing
+from fhir_server.search.ast import And, Everything, Nothing, OfNoPatient, Or, PatientIs, TypeIs
 from fhir_server.search.indexer import to_index
 from fhir_server.search.matcher import index_document, matches
 
@@ -137,6 +137,39 @@ def test_the_tree_of_all_types_is_that_of_each() -> None:
     assert doctor.about(["Patient/b", "Patient/a", "Patient/b"]).patients == ("Patient/a", "Patient/b")
 
 
+def test_a_request_asks_for_its_facts_once_for_each_thing_it_does() -> None:
+    asked: list[Sequence[str] | None] = []
+
+    def source(patients: Sequence[str] | None) -> Facts:
+        asked.append(patients)
+        return Facts(MARIE, (RECORD,))
+
+    policy = Policy(MARIE, source=source)
+    for _ in range(3):
+        assert policy.is_scoped("Observation", "read")
+        assert policy.is_by_identity("Observation", "read")
+        assert policy.permits("read", observation()).allowed
+        assert matches(policy.filter("Observation", "search"), observation())
+    assert len(asked) == 2, "read and search"
+    closed = replace(policy, source=lambda patients: Facts(MARIE, (replace(RECORD, open=False),)))
+    assert not closed.permits("read", observation()).allowed, "nothing of it is taken over by another policy"
+
+
+def test_what_a_service_finds_by_its_own_name_does_not_narrow_what_it_is_trusted_with() -> None:
+    scopes = parse_scopes("system/*.cruds").scopes
+    trusted = policy_of(Caller("s", "system", organization="Organization/s", scopes=scopes, trusted=True))
+    assert trusted.filter("Observation", "search") == TypeIs(("Observation",)), "as the database is asked by anybody"
+    owned = {**observation(), "o": ["Organization/s"]}
+    assert trusted.permits("read", owned) == Decision(True, "structure")
+    assert trusted.permits("read", observation()) == Decision(True, "trusted-service")
+    about_marie = policy_of(replace(trusted.caller, patient="marie"))
+    record = Or((PatientIs(("Patient/marie",)), OfNoPatient()))
+    assert about_marie.filter("Observation", "search") == And((TypeIs(("Observation",)), record))
+    feeding = policy_of(Caller("s", "system", organization="Organization/s", scopes=scopes))
+    assert matches(feeding.filter("Observation", "search"), owned)
+    assert not matches(feeding.filter("Observation", "search"), observation())
+
+
 SCOPES = (
     "patient/Observation.rs", "patient/Observation.rs?category=laboratory", "patient/*.r", "patient/Condition.rs",
     "user/Observation.rs?category=vital-signs", "user/Observation.cud", "system/*.rs",
@@ -161,6 +194,42 @@ def test_scopes_together_open_no_more_than_each_apart(words: list[str], whose: s
     assert allowed(" ".join(words)) == any([allowed(""), *map(allowed, words)])
 
 
+CALLERS = (
+    MARIE,
+    replace(MARIE, kind="representative"),
+    Caller("d", "professional", user="Practitioner/d", profession="10", scopes=parse_scopes("user/*.cruds").scopes),
+    Caller("s", "system", organization="Organization/s", scopes=parse_scopes("system/*.cruds").scopes),
+    Caller("t", "system", scopes=parse_scopes("system/*.cruds").scopes, trusted=True),
+    Caller("o", "operator", scopes=parse_scopes("user/*.cruds").scopes),
+    OPEN_CALLER,
+)
+RECORDS = st.builds(
+    RecordFacts,
+    st.just("Patient/marie"),
+    open=st.booleans(),
+    adult=st.booleans(),
+    represented=st.booleans(),
+    care_team=st.booleans(),
+    general_practitioner=st.booleans(),
+)
+
+
+@given(
+    st.sampled_from(CALLERS),
+    RECORDS,
+    st.sampled_from(("marie", "luc")),
+    st.sets(st.sampled_from((MASKED[0], NOT_FOR_PATIENT[0], "s|R"))),
+    st.sets(st.sampled_from(("Patient/marie", "Practitioner/d", "Organization/s"))),
+    st.sampled_from(ACTIONS),
+)
+def test_what_is_permitted_is_what_the_tree_describes(
+    caller: Caller, record: RecordFacts, whose: str, labels: set[str], owners: set[str], action: Action
+) -> None:
+    document = {**observation(whose), "l": sorted(labels), "o": sorted(owners)}
+    policy = policy_of(caller, record)
+    assert policy.permits(action, document).allowed == matches(policy.filter("Observation", action), document)
+
+
 def test_only_who_sees_all_ids_gives_some() -> None:
     system = parse_scopes("system/*.cruds").scopes
     trusted = policy_of(Caller("s", "system", scopes=system, trusted=True))
@@ -168,6 +237,8 @@ def test_only_who_sees_all_ids_gives_some() -> None:
     assert not trusted.chooses_ids("AuditEvent")
     narrow = parse_scopes("system/Observation.cruds?category=laboratory").scopes
     assert not policy_of(Caller("s", "system", scopes=narrow, trusted=True)).chooses_ids("Observation")
+    wider = parse_scopes("system/Observation.cruds?category=laboratory system/Observation.rs").scopes
+    assert policy_of(Caller("s", "system", scopes=wider, trusted=True)).chooses_ids("Observation")
     assert not policy_of(Caller("s", "system", scopes=system)).chooses_ids("Observation")
     operator = policy_of(Caller("o", "operator", scopes=parse_scopes("user/*.cruds").scopes))
     assert operator.chooses_ids("Organization")
