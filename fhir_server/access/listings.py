@@ -6,7 +6,7 @@ it, and keeps it in place when they write the resource back.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from fhir_server.access.caller import Caller
 from fhir_server.fhir.listings import Listing
@@ -22,11 +22,11 @@ class Withheld:
     listing: Listing
     codes: tuple[str, ...] = ()
     sole: bool = False
+    mark: bytes = field(init=False)
+    """What stands in the JSON of every resource that has the element."""
 
-    @property
-    def mark(self) -> bytes:
-        """What stands in the JSON of every resource that has the element."""
-        return f'"{self.listing.name}"'.encode()
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "mark", f'"{self.listing.name}"'.encode())
 
 
 _TABLE: Mapping[str, tuple[Withheld, ...]] = {
@@ -65,8 +65,11 @@ WORDS = frozenset({"_content", "_text"})
 """Parameters that look into the whole of a resource, and so into what it lists."""
 LISTING = frozenset(_TABLE)
 """The types of which something may be withheld."""
+MARKS = {kind: tuple(one.mark for one in listings) for kind, listings in _TABLE.items()}
+"""Of each of these types what the JSON of a resource of which something is withheld holds some of."""
 SOLE = frozenset(kind for kind, listings in _TABLE.items() if any(one.sole for one in listings))
 """The types that are nothing but a list."""
+_CODES = {kind: frozenset(code for one in listings for code in one.codes) for kind, listings in _TABLE.items()}
 _HOLDERS = ("patient", "representative")
 _WHOLE = ("open", "local", "operator", "anonymous")
 
@@ -88,3 +91,8 @@ def withheld_in(resource_type: str, caller: Caller) -> tuple[Withheld, ...]:
     if resource_type == "AuditEvent" and caller.kind not in _HOLDERS:
         return ()
     return _TABLE.get(resource_type, ())
+
+
+def codes_withheld_in(resource_type: str, caller: Caller) -> frozenset[str]:
+    """Return the codes of R4's parameters by which what is withheld in a type would be found."""
+    return _CODES.get(resource_type, frozenset()) if withheld_in(resource_type, caller) else frozenset()

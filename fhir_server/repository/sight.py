@@ -14,7 +14,16 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
-from fhir_server.access.listings import LISTING, SOLE, WORDS, Withheld, withheld_in, withholds
+from fhir_server.access.listings import (
+    LISTING,
+    MARKS,
+    SOLE,
+    WORDS,
+    Withheld,
+    codes_withheld_in,
+    withheld_in,
+    withholds,
+)
 from fhir_server.access.policy import Action
 from fhir_server.errors import NotSupported, Text, Value
 from fhir_server.fhir.json import parse_stored, to_json
@@ -24,10 +33,10 @@ from fhir_server.repository.authorising import POLICY_INDEX, Authority
 from fhir_server.repository.change import Resource
 from fhir_server.search.ast import Node
 from fhir_server.search.indexer import to_index
-from fhir_server.search.matcher import index_document, matches
+from fhir_server.search.matcher import index_document, to_test
 from fhir_server.search.measures import ALL_FIELDS, is_identity, possible_types
 from fhir_server.search.sorting import SortKey
-from fhir_server.search.stored import stored_parameters_of
+from fhir_server.search.stored import stored_parameter
 from fhir_server.search.uncertain import Parameter, is_uncertain, to_upper_bound
 from fhir_server.storage.documents import to_version_key
 from fhir_server.storage.store import Document, Query, Store
@@ -98,11 +107,10 @@ class Sight:
 
     def check_order(self, sort: Iterable[SortKey]) -> None:
         """Raise ``NotSupported`` for an order that would tell of what is not shown."""
-        kinds = sorted(LISTING)
         for key in () if self.is_whole else sort:
-            if any(
-                self._is_withheld((kind, key.code)) for kind in ([key.resource_type] if key.resource_type else kinds)
-            ):
+            # A key without a code is the id, the moment or the primary date: no list holds these.
+            kinds = () if not key.code else (key.resource_type,) if key.resource_type else LISTING
+            if any(self._is_withheld((kind, key.code)) for kind in kinds):
                 raise NotSupported(_NO_ORDER)
 
     def holding(self, tree: Node, documents: Sequence[Document]) -> list[Document]:
@@ -111,14 +119,16 @@ class Sight:
         there = [one for one in documents if one.reference in shown]
         if not is_uncertain(tree, self._is_withheld):
             return there
-        return [one for one in there if matches(tree, self._described(one, shown[one.reference]))]
+        holds = to_test(tree)
+        return [one for one in there if holds(self._described(one, shown[one.reference]))]
 
     def shown(self, documents: Sequence[Document], *, written: bool = False) -> list[Document]:
         """Return the documents as the caller is shown them, without those that tell them nothing.
 
         ``written``: the caller has just written them, so they stay.
         """
-        if self.is_whole:
+        # Of most versions it is known that they list nothing, whoever asks.
+        if self.is_whole or not any(map(_may_list, [one for one in documents if one.lists is not False])):
             return list(documents)
         mentioned = [self._mentioned(one) for one in documents]
         gone = self._names_of_gone(documents)
@@ -155,11 +165,12 @@ class Sight:
         The entry of a whole text bears no type.
         """
         kind, code = parameter
-        listed = withheld_in(kind, self.authority.policy.caller)
+        caller = self.authority.policy.caller
         if code in WORDS:
-            return not kind or bool(listed)
-        stored = (one.code for one in stored_parameters_of(kind))
-        return bool(listed) and (code in stored or any(code in one.codes for one in listed))
+            return not kind or bool(withheld_in(kind, caller))
+        if code in codes_withheld_in(kind, caller):
+            return True
+        return stored_parameter(kind, code) is not None and bool(withheld_in(kind, caller))
 
     def _described(self, document: Document, shown: Document) -> Mapping[str, Any]:
         """Return what the matcher looks at: the index of what is shown."""
@@ -232,7 +243,9 @@ class Sight:
     def _mentioned(self, document: Document) -> Names:
         """Return all that a resource which lists anything refers to anywhere, told from its JSON without parsing it."""
         body = document.body
-        if body is None or not any(one.mark in body for one in self._withheld(document)):
+        if body is None or document.lists is False:
+            return frozenset()
+        if not any(one.mark in body for one in self._withheld(document)):
             return frozenset()
         texts = map(_to_text, _REFERENCE.findall(body))
         return frozenset(name for text in texts if (name := self._name(text)) is not None)
@@ -285,6 +298,15 @@ _NO_ORDER = Text(
     "_sort: what a resource lists has no order here; sort by another parameter",
     "_sort : ce qu’une ressource énumère n’a pas d’ordre ici ; triez par un autre paramètre",
 )
+
+
+def _may_list(document: Document) -> bool:
+    """Say whether a version may list others, or if deleted did before; what is found is kept with the version."""
+    kind, body = document.resource_type, document.body
+    listed_before = document.deleted and kind in SOLE
+    lists = listed_before or any(map((body or b"").__contains__, MARKS.get(kind, ())))
+    document.note(lists=lists)
+    return lists
 
 
 def _tells(names: Names, seen: Names) -> bool:

@@ -31,6 +31,8 @@ class Document:
     body: bytes | None
     method: str = "PUT"
     index: Mapping[str, Any] = field(default_factory=dict)
+    lists: bool | None = field(default=None, init=False, repr=False, compare=False)
+    """Whether it may list other resources; None until somebody has looked, which holds while it is in memory."""
 
     @property
     def resource_type(self) -> str:
@@ -41,6 +43,10 @@ class Document:
     def id(self) -> str:
         """The part of ``reference`` after the slash."""
         return self.reference.partition("/")[2]
+
+    def note(self, *, lists: bool) -> None:
+        """Keep with the version what a look into it has found: the version never changes, nor does that."""
+        object.__setattr__(self, "lists", lists)
 
 
 @dataclass(frozen=True, slots=True)
