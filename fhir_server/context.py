@@ -1,6 +1,7 @@
 """What every layer above the store is handed first: who asks, when, and through which door."""
 
 import os
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,8 +17,7 @@ from fhir_server.storage.records import Records
 
 def current_time() -> datetime:
     """Return now in UTC, cut to the milliseconds that R4's instants and the database keep."""
-    now = datetime.now(UTC)
-    return now.replace(microsecond=now.microsecond // 1000 * 1000)
+    return datetime.fromtimestamp(time.time_ns() // 1_000_000 / 1_000, UTC)
 
 
 def random_bytes(count: int) -> bytes:

@@ -7,6 +7,7 @@ patient in context takes part in, and one for emergencies that they have declare
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from fhir_server.access.caller import Caller
@@ -73,21 +74,22 @@ class FactsReader:
 
         A read may bring it along and hand it to ``take``, which saves a round trip.
         """
-        if self.caller.kind != "patient" or self.caller.patient is None:
-            return None
-        self._believe()
-        own = f"Patient/{self.caller.patient}"
+        own = self._believe()
         return None if own in self._known else own
 
-    def _believe(self) -> None:
+    def _believe(self) -> str | None:
+        """Return the holder's own record, which is known to be open if it was found so just now; None for others."""
+        if self.caller.kind != "patient" or self.caller.patient is None:
+            return None
         own = f"Patient/{self.caller.patient}"
-        if self.caller.kind == "patient" and own not in self._known and self.open_records.has(own):
-            self._known[own] = RecordFacts(own)
+        if own not in self._known and self.open_records.has(own):
+            self._known[own] = _open_record(own)
+        return own
 
     def take(self, own: str, document: Document | None, asked: float) -> None:
         """Take in what ``own_record`` has asked for, by a look that began at ``asked``."""
         if document is not None and document.body is not None and _INACTIVE not in document.body:
-            self._known[own] = RecordFacts(own)  # not parsed: this is all that matters of one's own record
+            self._known[own] = _open_record(own)  # not parsed: this is all that matters of one's own record
             self.open_records.note(own, asked)
         else:
             self._known[own] = self._record(own, _parsed(document), "")
@@ -180,6 +182,12 @@ class FactsReader:
         keys = list(caller_keys(self.caller))
         filter = {"keys": {"$in": keys}, "until": {"$gt": self.now}}
         return {one["patient"]: one["mode"] for one in self.records.find(EMERGENCIES, filter, (("until", 1),))}
+
+
+@lru_cache(maxsize=4_096)
+def _open_record(patient: str) -> RecordFacts:
+    """Return what matters of a holder's own record; the same for all their requests, so that it compares at once."""
+    return RecordFacts(patient)
 
 
 def _parsed(document: Document | None) -> list[dict[str, Any]]:
