@@ -8,6 +8,7 @@ Values reach MongoDB as values only: no text becomes an operator, a field name o
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from fhir_server.search import combined, sorting
@@ -47,6 +48,7 @@ from fhir_server.search.ast import (
 )
 from fhir_server.search.building import build_and
 from fhir_server.search.includes import fields_for
+from fhir_server.search.measures import count_keys
 from fhir_server.search.param_types import (
     composite,
     date,
@@ -73,6 +75,7 @@ Frequency = Callable[[str], int | None]
 TOKEN, REFERENCE, PATIENT_TOKEN, TYPE_DATE = "token", "reference", "patient_token", "type_date"
 """Names of indexes that ``storage.indexes`` creates; (t, ds, _id), (r, ds, _id), (pt, t, ds, _id), (type, ds, _id)."""
 
+_REMEMBERED_KEYS = 50
 _NOTHING: Mapping[str, Any] = {"_id": {"$in": []}}
 
 
@@ -156,15 +159,27 @@ def to_query(
 
     With ``after.backward`` the answer comes in reverse order: turn it round.
     """
+    tree = search.tree if tree is None else tree
     if not sorting.has_index(search.sort):
-        return _to_sorted(search, after, count, search.tree if tree is None else tree)
-    narrowed = _ordered(combined.combine(search.tree if tree is None else tree), frequency)
+        return _to_sorted(search, after, count, tree)
+    if after is None and frequency is None and count_keys(tree) <= _REMEMBERED_KEYS:
+        return _to_first_page(tree, search.sort, count)
+    return _to_ordered(tree, search.sort, after, count, frequency)
+
+
+@lru_cache(maxsize=500)
+def _to_first_page(tree: Node, keys: tuple[SortKey, ...], count: int) -> Query:
+    """Return the query of a small tree: the same search under the same policy is compiled once."""
+    return _to_ordered(tree, keys, None, count, None)
+
+
+def _to_ordered(
+    tree: Node, keys: tuple[SortKey, ...], after: Keyset | None, count: int, frequency: Frequency | None
+) -> Query:
+    """Return the query of an order that an index has."""
+    narrowed = _ordered(combined.combine(tree), frequency)
     joined = combined.combined_index(narrowed)
-    stretches = (
-        [([narrowed], *one) for one in _segments(search.sort, after)]
-        if joined
-        else _stretches(narrowed, search.sort, after)
-    )
+    stretches = [([narrowed], *one) for one in _segments(keys, after)] if joined else _stretches(narrowed, keys, after)
     query: Query | None = None
     for branches, constraint, sort in reversed(stretches):
         filters = [merge_conditions([to_filter(branch), constraint]) for branch in branches]

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from fhir_server.errors import NotSupported
+from fhir_server.search.compiler import to_query
 from fhir_server.search.parsed import parsed_search
 from fhir_server.search.parser import parse_search
 from fhir_server.search.stored import StoredParameters, stored_parameters_in_force
@@ -67,3 +68,13 @@ def test_other_parameters_in_force_have_it_read_again() -> None:
         again = parsed_search("Observation", PAIRS, strict=True, base_url=BASE, now=NOW)
     assert again is not first
     assert again == first
+
+
+def test_the_first_page_of_the_same_search_is_compiled_once_and_large_ones_each_time() -> None:
+    search = parse_search("Observation", PAIRS, strict=True, base_url=BASE, now=NOW)
+    again = parse_search("Observation", PAIRS, strict=True, base_url=BASE, now=NOW)
+    assert to_query(search, None, 50) is to_query(again, None, 50)
+    assert to_query(search, None, 50) != to_query(search, None, 20)
+    large = parse_search("Observation", [("code", ",".join(map(str, range(60))))], strict=True, base_url=BASE, now=NOW)
+    assert to_query(large, None, 50) is not to_query(large, None, 50)
+    assert to_query(large, None, 50) == to_query(large, None, 50)
