@@ -1,11 +1,11 @@
 """What all events of one caller and one kind have in common, made once: their JSON around the gaps, and their index.
 
-An event of the hot path costs a few dozen microseconds: its body is pieces joined, its index the frame's plus what the
-gaps are filled with. A property test holds the result to ``to_index`` of the parsed body.
+An event of the hot path costs a few microseconds: its body is pieces joined, its index the frame's, as it is stored,
+plus what the gaps are filled with. A property test holds the result to ``to_index`` of the parsed body.
 Spec: http://hl7.org/fhir/R4/auditevent.html, https://profiles.ihe.net/ITI/BALP/
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, NamedTuple, cast
@@ -16,6 +16,7 @@ from fhir_server.audit import codes
 from fhir_server.fhir.json import to_json
 from fhir_server.search.indexer import to_index
 from fhir_server.search.stored import NONE_STORED, stored_parameters_in_force
+from fhir_server.storage.splicing import Pattern, build_pattern
 
 DATA_ENTITY = {
     "type": {"system": codes.ENTITY_TYPE, "code": "2"},
@@ -48,7 +49,8 @@ class Shape(NamedTuple):
     """What kind of event: besides the occasion all that its frame depends on.
 
     ``problem``: the issue code of what was refused; ``data``, ``patient``, ``query``: entities that it has;
-    ``versions``: its data are said with their versions; ``own``: the record is the caller's, or nobody's.
+    ``versions``: its data are said with their versions; ``own``: the record is the caller's, or nobody's; ``alone``:
+    it names no patient but the caller.
     """
 
     action: str
@@ -61,7 +63,13 @@ class Shape(NamedTuple):
     patient: bool = False
     query: bool = False
     own: bool = True
+    alone: bool = False
 
+
+HEAD: Mapping[str, Any] = {"type": "AuditEvent", "version": 1, "deleted": False, "method": "POST"}
+"""What all events are stored with, besides reference and time."""
+
+MOMENTS = ("updated", "ds", "de")
 
 EMERGENCY = "emergency/"
 """Begins the rule of an access in a declared emergency; its mode follows."""
@@ -69,7 +77,11 @@ EMERGENCY = "emergency/"
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """The JSON between id, lastUpdated, start and end of the period, recorded, entities; and the fixed index."""
+    """The JSON between id, lastUpdated, start and end of the period, recorded, entities; and the fixed index.
+
+    The index is in ``pattern``, as it is stored, with gaps for ``MOMENTS`` and for further values of ``LISTS``; but
+    ``references``, ``targets`` and ``compartments`` are for each event to merge with those that it has of its own.
+    """
 
     after_id: str
     after_updated: str
@@ -79,8 +91,11 @@ class Frame:
     query_start: str
     request_start: str
     request_end: str
-    index: Mapping[str, tuple[Any, ...]]
+    pattern: Pattern
     words: frozenset[str]
+    references: tuple[str, ...]
+    targets: tuple[str, ...]
+    compartments: tuple[str, ...]
     line: str
     """The fixed part of the text that ``_content`` looks into, of ``lines`` each once."""
     lines: frozenset[str]
@@ -95,6 +110,8 @@ def frame_of(occasion: Occasion, shape: Shape) -> Frame:
         name: event[name] for name in ("outcome", "outcomeDesc", "purposeOfEvent", "agent", "source") if name in event
     }
     index, line = _index(event, occasion.base_url)
+    tokens, words = index.pop("t"), index.pop("w")
+    references, targets, compartments = (tuple(index.pop(name, ())) for name in ("r", "x", "c"))
     return Frame(
         after_id='","meta":{"versionId":"1","lastUpdated":"',
         after_updated=f'"{_members(event["meta"], leading=True)}}},{_members(head)},"period":{{"start":"',
@@ -104,11 +121,25 @@ def frame_of(occasion: Occasion, shape: Shape) -> Frame:
         query_start=f'{{{_members(QUERY_ENTITY)},"query":"',
         request_start='{"what":{"identifier":{"value":"',
         request_end=f'"}}}}{_members(_request_entity(occasion.caller), leading=True)}}}',
-        index=index,
-        words=frozenset(index.get("w", ())),
+        pattern=build_pattern(
+            {**HEAD, **index}, MOMENTS, {"t": [*tokens, *_marks(shape, references)], "w": words, "v": ()}
+        ),
+        words=frozenset(words),
+        references=references,
+        targets=targets,
+        compartments=compartments,
         line=line,
         lines=frozenset(f" {one} |" for one in line.removeprefix("_content:").strip(" |").split(" | ")),
     )
+
+
+def _marks(shape: Shape, references: Sequence[str]) -> list[str]:
+    """Return the tokens that say of parameters that they are there though no entry of theirs does."""
+    marks = [] if shape.data or shape.patient else ["AuditEvent.entity:present"]
+    # The indexer marks a member of an expression whose values are all there already: here the agent is the patient.
+    if shape.alone and any(one.startswith("AuditEvent.patient>") for one in references):
+        marks.append("AuditEvent.patient:present")
+    return marks
 
 
 def _event(occasion: Occasion, shape: Shape) -> dict[str, Any]:
@@ -231,9 +262,10 @@ def _members(part: dict[str, Any], *, leading: bool = False) -> str:
     return f",{text}" if leading and text else text
 
 
-def _index(event: dict[str, Any], base_url: str) -> tuple[dict[str, tuple[Any, ...]], str]:
+def _index(event: dict[str, Any], base_url: str) -> tuple[dict[str, Any], str]:
     """Return the index of the fixed part. Stored parameters are not in it: an event that they concern has no frame."""
     with stored_parameters_in_force(NONE_STORED):
         index = to_index(event, base_url)
     line = index.pop("v")[0]
-    return {name: tuple(values) for name, values in index.items() if name != "pt"}, line
+    index.pop("pt", None)
+    return index, line

@@ -60,7 +60,7 @@ class Group:
     labels: tuple[str, ...] = ()
     rules: tuple[str, ...] = ()
     query: str = ""
-    resources: dict[str, dict[int, None]] = field(default_factory=dict)
+    resources: dict[str, tuple[int, ...]] = field(default_factory=dict)
 
 
 class Noted(NamedTuple):
@@ -85,7 +85,9 @@ def build_groups(noted: Iterable[Noted], asked: Sequence[Asked]) -> list[Group]:
             if group is None:
                 rules = (touched.rule,) if touched.rule else ()
                 group = groups[key] = Group(action, patient, touched.labels, rules)
-            group.resources.setdefault(touched.reference, {})[touched.version] = None
+            shown = group.resources.get(touched.reference, ())
+            if touched.version not in shown:
+                group.resources[touched.reference] = (*shown, touched.version)
     for number, question in enumerate(asked):
         _give(groups, number, question)
     return [part for group in groups.values() for part in _split(group)]

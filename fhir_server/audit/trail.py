@@ -6,14 +6,14 @@ refused is told at the end (``events``, ``refusal``), to be written before the a
 
 import random
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 from fhir_server.access.caller import Mode
 from fhir_server.audit import codes
-from fhir_server.audit.events import Event, Moment, build_event
+from fhir_server.audit.events import Event, EventBuilder, Moment
 from fhir_server.audit.frames import Occasion
 from fhir_server.audit.grouping import Asked, Group, Noted, build_groups
 from fhir_server.audit.touched import Touched
@@ -127,24 +127,25 @@ class Trail:
         assert self.origin is not None
         recorded = self.origin.clock()
         moment = Moment(self.origin.started, recorded, self.origin.request_id)
-        return [
-            build_event(new_event_id(recorded, number), self.origin.occasion, moment, group, outcome, problem)
-            for number, group in enumerate(groups)
-        ]
+        builder = EventBuilder(self.origin.occasion, moment, outcome, problem)
+        return [builder.build(id, group) for id, group in zip(new_event_ids(recorded), groups, strict=False)]
 
 
-def new_event_id(recorded: datetime, number: int = 0) -> str:
-    """Return a UUID of version 7 for an event of that moment: events are sealed in the order of their ids.
+def new_event_id(recorded: datetime) -> str:
+    """Return a UUID of version 7 for an event of that moment: events are sealed in the order of their ids."""
+    return next(new_event_ids(recorded))
 
-    ``number`` is the event's place among those of its request.
-    """
+
+def new_event_ids(recorded: datetime) -> Iterator[str]:
+    """Yield ids for the events of one request, in their order."""
     # The version's neighbours are the part of the millisecond, so that a process's own events keep their order
     # (RFC 9562, section 6.2, method 3); a millisecond that is over by now counts as its end.
     moment = round(recorded.timestamp() * 1000)
     millisecond, rest = divmod(time.time_ns(), 1_000_000)
-    part = (rest * _PARTS // 1_000_000 if millisecond == moment else _PARTS) + number
-    # Unlike a token an event's id is no secret: asking the system for each would hand the thread's turn to another.
-    value = moment << 80 | 7 << 76 | min(part, 0xFFF) << 64 | random.getrandbits(64)
-    value = value & ~(0x3 << 62) | 2 << 62
-    text = f"{value:032x}"
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+    part = rest * _PARTS // 1_000_000 if millisecond == moment else _PARTS
+    start = f"{moment >> 16:08x}-{moment & 0xFFFF:04x}-7"
+    while True:
+        # Unlike a token an event's id is no secret: asking the system for each would hand the thread's turn to another.
+        tail = f"{random.getrandbits(62) | 2 << 62:016x}"
+        yield f"{start}{min(part, 0xFFF):03x}-{tail[:4]}-{tail[4:]}"
+        part += 1

@@ -7,13 +7,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import bson
 from bson.raw_bson import RawBSONDocument
 from pymongo.errors import DuplicateKeyError, PyMongoError
 
 from fhir_server.storage.audit_spool import AuditSpool
 from fhir_server.storage.connection import READ_CONCERN, Connection, translated
-from fhir_server.storage.documents import CODEC
+from fhir_server.storage.splicing import to_stored
 from fhir_server.storage.store import StoreUnavailable
 
 EVENTS, SEALS = "audit", "audit_seals"
@@ -38,7 +37,7 @@ class AuditLog:
         """Return when the events are written. Raises ``StoreUnavailable``: then nobody may act on what they tell."""
         if not events:
             return
-        encoded = [RawBSONDocument(bson.encode(event, codec_options=CODEC)) for event in events]
+        encoded = [to_stored(event) for event in events]
         if self._spool is not None:
             self._spool.append(encoded)
         else:

@@ -19,7 +19,8 @@ from pymongo.errors import OperationFailure, PyMongoError
 
 from fhir_server.errors import FhirError, Text, TooLong
 from fhir_server.storage.connection import Connection, Transaction, is_unavailable, translate
-from fhir_server.storage.documents import CODEC, Encoded, collection_of, to_outbox, to_restatement
+from fhir_server.storage.documents import Encoded, collection_of, to_outbox, to_restatement
+from fhir_server.storage.splicing import to_stored
 from fhir_server.storage.store import Guard, OutdatedIndex, Plan, StoreUnavailable, VersionConflict
 
 _MESSAGE_LIMIT = 15 * 1024 * 1024
@@ -254,8 +255,8 @@ def _advance(guard: Guard) -> dict[str, Any]:
 
 
 def _to_record(document: Mapping[str, Any]) -> RawBSONDocument:
-    whole = document if "_id" in document else {"_id": bson.ObjectId(), **document}
-    return RawBSONDocument(bson.encode(whole, codec_options=CODEC))
+    ready = isinstance(document, RawBSONDocument) or "_id" in document
+    return to_stored(document if ready else {"_id": bson.ObjectId(), **document})
 
 
 def _parts(items: Sequence[Any], sizes: Sequence[int]) -> Iterator[list[Any]]:

@@ -149,6 +149,11 @@ def analyse(text: str) -> tuple[Mapping[str, None], str]:
     return (_analysed if len(text) <= _CACHED else _analyse)(text)
 
 
+def analyse_once(text: str) -> tuple[Mapping[str, None], str]:
+    """Return the same of a text that does not come again, without taking the place of those that do."""
+    return _analyse(text)
+
+
 def line_of(text: str) -> str:
     """Return a text as ``v`` has it, each word between spaces: `` body mass index |``."""
     return (_analysed if len(text) <= _CACHED else _analyse)(text)[1]

@@ -1,6 +1,8 @@
 """Events made by joining pieces are what parsing and indexing them anew would make of them."""
 
 import base64
+from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 
 from fhir_server.access.caller import LOCAL_CALLER, Caller
 from fhir_server.audit import codes
-from fhir_server.audit.events import Moment, build_event
+from fhir_server.audit.events import EventBuilder, Moment
 from fhir_server.audit.frames import Occasion
 from fhir_server.audit.grouping import Asked, Group, Noted, build_groups
 from fhir_server.audit.touched import Touched
@@ -70,7 +72,7 @@ _groups = st.builds(
     rules=st.lists(st.sampled_from(["own-record", "care-team"]), unique=True, max_size=2).map(tuple),
     query=st.one_of(st.just(""), st.text(st.characters(codec="utf-8"), min_size=1, max_size=150)),
     resources=st.dictionaries(
-        _references, st.lists(st.integers(0, 12), unique=True, min_size=1, max_size=3).map(dict.fromkeys), max_size=5
+        _references, st.lists(st.integers(0, 12), unique=True, min_size=1, max_size=3).map(tuple), max_size=5
     ),
 )
 
@@ -83,21 +85,44 @@ def as_sets(index: dict[str, Any]) -> dict[str, Any]:
 
 @given(
     caller=_callers,
-    group=_groups,
+    groups=st.lists(_groups, min_size=1, max_size=2),
     address=st.sampled_from(["", "192.0.2.10", "2001:db8::1"]),
     request_id=st.from_regex(r"[A-Za-z0-9._:-]{1,64}", fullmatch=True),
     outcome=st.sampled_from([("0", ""), ("4", "forbidden"), ("8", "exception")]),
 )
-def test_an_event_is_valid_and_indexed_as_if_it_were_parsed(
-    caller: Caller, group: Group, address: str, request_id: str, outcome: tuple[str, str]
+def test_events_of_a_request_are_valid_and_indexed_as_if_they_were_parsed(
+    caller: Caller, groups: list[Group], address: str, request_id: str, outcome: tuple[str, str]
 ) -> None:
     moment = Moment(NOW - timedelta(milliseconds=3), NOW, request_id)
-    event = build_event(new_event_id(NOW), Occasion(caller, BASE, address), moment, group, *outcome)
+    builder = EventBuilder(Occasion(caller, BASE, address), moment, *outcome)
+    # Those of a kind share what they have in common: whichever comes first, the other is what it would be alone.
+    for group in [*groups, *[replace(group, patient="Patient/other") for group in groups]]:
+        check_event(builder.build(new_event_id(NOW), group), group)
+
+
+def check_event(event: Mapping[str, Any], group: Group) -> None:
     body = parse_json(event["body"])
     assert check_structure(body, expected_type="AuditEvent") == []
-    own = {"_id", "type", "version", "updated", "deleted", "method", "body"}
-    index = {name: value for name, value in event.items() if name not in own}
+    known = {reference: tuple(filter(None, versions)) for reference, versions in group.resources.items()}
+    assert named_in(body) == ({group.patient: ()} if group.patient else {}) | known
+    assert query_of(body) == (group.query or None)
+    own = {"type": "AuditEvent", "version": 1, "updated": NOW, "deleted": False, "method": "POST"}
+    assert {name: event[name] for name in own} == own
+    assert event["_id"] == f"AuditEvent/{body['id']}"
+    index = {name: value for name, value in event.items() if name not in {*own, "_id", "body"}}
     assert as_sets(index) == as_sets(to_index(body, BASE))
+    assert all(len(set(value)) == len(value) for value in index.values() if isinstance(value, list))
+
+
+def named_in(body: dict[str, Any]) -> dict[str, tuple[int, ...]]:
+    """Return the references of the entities with the versions told of them; a patient may be there twice."""
+    told: dict[str, tuple[int, ...]] = {}
+    for entity in body["entity"]:
+        reference = entity.get("what", {}).get("reference")
+        if reference is not None:
+            versions = tuple(int(one["valueString"]) for one in entity.get("detail", ()))
+            told[reference] = told.get(reference, ()) + versions
+    return told
 
 
 def trail_of(caller: Caller) -> Trail:
