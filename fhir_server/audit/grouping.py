@@ -8,8 +8,9 @@ not, so that a trace which somebody may not see takes nothing else with it.
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import NamedTuple
-from urllib.parse import urlencode
+from urllib.parse import quote_plus
 
 from fhir_server.audit.touched import Touched
 
@@ -34,7 +35,9 @@ class Asked:
     def text(self) -> str:
         """The question as a relative URL."""
         path = "/".join(self.segments)
-        return f"{path}?{urlencode(self.parameters)}" if self.parameters else path
+        if not self.parameters:
+            return path
+        return f"{path}?{'&'.join([f'{_quote(name)}={_quote(value)}' for name, value in self.parameters])}"
 
     @property
     def patient(self) -> str | None:
@@ -51,6 +54,15 @@ class Asked:
         return f"Patient/{match[1]}"
 
 
+def _quote(text: str) -> str:
+    return _quoted(text) if len(text) <= _SHORT else quote_plus(text)
+
+
+_SHORT = 100
+_quoted = lru_cache(maxsize=4_096)(quote_plus)
+"""For short texts: names, codes and counts come again and again."""
+
+
 @dataclass(slots=True)
 class Group:
     """What one event tells: ``resources`` are references with the versions shown."""
@@ -64,9 +76,9 @@ class Group:
 
 
 class Noted(NamedTuple):
-    """A touched resource and the question, by its number, that brought it up; -1 for none."""
+    """What was touched together and the question, by its number, that brought it up; -1 for none."""
 
-    touched: Touched
+    touched: Sequence[Touched]
     asked: int = -1
 
 
@@ -76,21 +88,34 @@ Key = tuple[int, str, str | None, tuple[str, ...], str]
 def build_groups(noted: Iterable[Noted], asked: Sequence[Asked]) -> list[Group]:
     """Return what each event shall tell; a question that brought nothing up has one as well."""
     groups: dict[Key, Group] = {}
-    for one in noted:
-        touched = one.touched
-        action = asked[one.asked].action if one.asked >= 0 else touched.action
-        for patient in touched.patients or (None,):
-            key = (one.asked, action, patient, touched.labels, touched.rule)
-            group = groups.get(key)
-            if group is None:
-                rules = (touched.rule,) if touched.rule else ()
-                group = groups[key] = Group(action, patient, touched.labels, rules)
-            shown = group.resources.get(touched.reference, ())
-            if touched.version not in shown:
-                group.resources[touched.reference] = (*shown, touched.version)
+    for touched, by in noted:
+        told: list[Group] = []
+        before: tuple[object, ...] = ()
+        for one in touched:
+            action, reference, version, patients, labels, rule = one
+            kind = (action, patients, labels, rule)
+            if kind != before:  # mostly a page is of one patient: its event is looked for once
+                told, before = _groups_of(one, by, asked, groups), kind
+            for group in told:
+                shown = group.resources.get(reference, ())
+                if version not in shown:
+                    group.resources[reference] = (*shown, version)
     for number, question in enumerate(asked):
         _give(groups, number, question)
     return [part for group in groups.values() for part in _split(group)]
+
+
+def _groups_of(one: Touched, number: int, asked: Sequence[Asked], groups: dict[Key, Group]) -> list[Group]:
+    """Return the groups that tell of it, one for each patient; those that are missing are added."""
+    action = asked[number].action if number >= 0 else one.action
+    found = []
+    for patient in one.patients or (None,):
+        key = (number, action, patient, one.labels, one.rule)
+        group = groups.get(key)
+        if group is None:
+            group = groups[key] = Group(action, patient, one.labels, (one.rule,) if one.rule else ())
+        found.append(group)
+    return found
 
 
 def _give(groups: dict[Key, Group], number: int, asked: Asked) -> None:

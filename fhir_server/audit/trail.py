@@ -93,14 +93,13 @@ class Trail:
     def disclose(self, touched: Iterable[Touched]) -> None:
         """Note resources that are about to be shown to the caller."""
         if self.origin is not None:
-            asking = self._asking
-            self.disclosed.extend([Noted(one, asking) for one in touched])
+            self.disclosed.append(Noted(tuple(touched), self._asking))
 
     def records(self, written: Sequence[Touched]) -> tuple[tuple[str, Mapping[str, Any]], ...]:
         """Return the (collection, document) pairs to be committed together with what is written."""
         if self.origin is None or not written:
             return ()
-        return tuple(("audit", event) for event in self._build(build_groups([Noted(one) for one in written], ())))
+        return tuple(("audit", event) for event in self._build(build_groups([Noted(written)], ())))
 
     def events(self) -> list[Event]:
         """Return the events of what has been asked and disclosed, and forget it."""
@@ -120,7 +119,7 @@ class Trail:
         outcome = codes.SERIOUS_FAILURE if status >= 500 else codes.MINOR_FAILURE
         if touched is None:
             return self._build([Group(action, None)], outcome, problem)
-        asked = [Noted(Touched(action, touched.reference, 0, touched.patients, touched.labels))]
+        asked = [Noted([Touched(action, touched.reference, 0, touched.patients, touched.labels)])]
         return self._build(build_groups(asked, ()), outcome, problem)
 
     def _build(self, groups: Iterable[Group], outcome: str = codes.SUCCESS, problem: str = "") -> list[Event]:

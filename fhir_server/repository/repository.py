@@ -135,18 +135,20 @@ class Repository:
 
     def disclose(self, action: Action, documents: Sequence[Document], rule: str = "") -> None:
         """Note that the caller is about to be shown these."""
-        touched = (to_touched(action, one, rule) for one in documents)
-        if self.policy.caller.kind == "professional":
-            touched = (self._in_emergency(one) for one in touched)
-        self.trail.disclose(touched)
+        if self.trail.origin is None:
+            return
+        touched = [to_touched(action, one, rule) for one in documents]
+        self.trail.disclose(self._in_emergency(touched) if self.policy.caller.kind == "professional" else touched)
 
-    def _in_emergency(self, touched: Touched) -> Touched:
+    def _in_emergency(self, touched: Sequence[Touched]) -> list[Touched]:
         """Return what is noted, with the mode of the emergency that the caller has declared for its patient."""
-        if not touched.patients:
-            return touched
-        records = self.policy.about(touched.patients).facts().records
-        modes = [record.emergency for record in records if record.emergency]
-        return touched._replace(rule=f"{EMERGENCY}{modes[0]}") if modes else touched
+        rules = {patients: self._emergency_rule(patients) for patients in {one.patients for one in touched}}
+        return [one._replace(rule=rules[one.patients] or one.rule) for one in touched]
+
+    def _emergency_rule(self, patients: tuple[str, ...]) -> str:
+        """Return the rule of an access in the emergency that is declared for the patients; empty if none is."""
+        records = self.policy.about(patients).facts().records if patients else ()
+        return next((f"{EMERGENCY}{record.emergency}" for record in records if record.emergency), "")
 
     def find_concerned(self, reference: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Return the patients to be told that the resource was asked for in vain, and its labels. For the trail alone.

@@ -8,5 +8,9 @@ from fhir_server.storage.store import Document
 def to_touched(action: Action, document: Document, rule: str = "") -> Touched:
     """Return what the trail notes of a document."""
     index = document.index
-    patients = (index["pt"],) if "pt" in index else tuple(one for one in index.get("c", ()) if one[:8] == "Patient/")
-    return Touched(action, document.reference, document.version, patients, tuple(index.get("l", ())), rule)
+    patient, labels = index.get("pt"), index.get("l")
+    if patient is not None:
+        patients: tuple[str, ...] = (patient,)
+    else:
+        patients = tuple([one for one in index.get("c", ()) if one.startswith("Patient/")])
+    return Touched(action, document.reference, document.version, patients, tuple(labels) if labels else (), rule)

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import urlencode
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -182,14 +183,19 @@ def test_a_search_that_finds_nothing_is_told_to_the_patient_it_names() -> None:
     assert query_of(body) == "Patient/p/Observation"
 
 
+@given(st.lists(st.tuples(_words, st.text(st.characters(codec="utf-8"), max_size=150)), min_size=1, max_size=3))
+def test_a_question_is_told_as_a_url(parameters: list[tuple[str, str]]) -> None:
+    assert Asked("search", ("Observation",), tuple(parameters)).text == f"Observation?{urlencode(parameters)}"
+
+
 def test_what_bears_a_label_is_told_apart() -> None:
     hidden = codes.HIDDEN_FROM_REPRESENTATIVES
     asked = Asked("search", ("Observation",), (("patient", "p"),))
     noted = [
-        Noted(Touched("search", "Observation/open", 1, ("Patient/p",)), 0),
-        Noted(Touched("search", "Observation/hidden", 1, ("Patient/p",), (hidden,)), 0),
+        Touched("search", "Observation/open", 1, ("Patient/p",)),
+        Touched("search", "Observation/hidden", 1, ("Patient/p",), (hidden,)),
     ]
-    groups = build_groups(noted, [asked])
+    groups = build_groups([Noted(noted, 0)], [asked])
     assert [(group.labels, list(group.resources), group.query) for group in groups] == [
         ((), ["Observation/open"], "Observation?patient=p"),
         ((hidden,), ["Observation/hidden"], ""),
