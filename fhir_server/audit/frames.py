@@ -79,7 +79,7 @@ EMERGENCY = "emergency/"
 class Frame:
     """The JSON between id, lastUpdated, start and end of the period, recorded, entities; and the fixed index.
 
-    The index is in ``pattern``, as it is stored, with gaps for ``MOMENTS`` and for further values of ``LISTS``; but
+    The index is in ``pattern``, as it is stored, with gaps for ``MOMENTS``, further tokens and words, and the line; but
     ``references``, ``targets`` and ``compartments`` are for each event to merge with those that it has of its own.
     """
 

@@ -86,19 +86,32 @@ def as_sets(index: dict[str, Any]) -> dict[str, Any]:
 
 @given(
     caller=_callers,
-    groups=st.lists(_groups, min_size=1, max_size=2),
+    group=_groups,
     address=st.sampled_from(["", "192.0.2.10", "2001:db8::1"]),
     request_id=st.from_regex(r"[A-Za-z0-9._:-]{1,64}", fullmatch=True),
     outcome=st.sampled_from([("0", ""), ("4", "forbidden"), ("8", "exception")]),
 )
 def test_events_of_a_request_are_valid_and_indexed_as_if_they_were_parsed(
-    caller: Caller, groups: list[Group], address: str, request_id: str, outcome: tuple[str, str]
+    caller: Caller, group: Group, address: str, request_id: str, outcome: tuple[str, str]
 ) -> None:
     moment = Moment(NOW - timedelta(milliseconds=3), NOW, request_id)
     builder = EventBuilder(Occasion(caller, BASE, address), moment, *outcome)
     # Those of a kind share what they have in common: whichever comes first, the other is what it would be alone.
-    for group in [*groups, *[replace(group, patient="Patient/other") for group in groups]]:
-        check_event(builder.build(new_event_id(NOW), group), group)
+    for other in (group, *almost(group, caller)):
+        check_event(builder.build(new_event_id(NOW), other), other)
+
+
+def almost(group: Group, caller: Caller) -> list[Group]:
+    """Return groups that differ little from it and from one another."""
+    own = caller.user or "Patient/p"
+    later = {reference: tuple(one + 1 for one in versions) for reference, versions in group.resources.items()}
+    changes: list[dict[str, Any]] = [
+        {"patient": "Patient/other"}, {"patient": own}, {"patient": None},
+        *({"patient": own, "resources": {named: (1,)}} for named in (own, "Patient/other", "Observation/o")),
+        {"resources": later}, {"resources": {}}, {"query": f"{group.query}&more"},
+        {"labels": ("|other",)}, {"rules": ("other",)},
+    ]  # fmt: skip
+    return [replace(group, **change) for change in changes]
 
 
 def check_event(event: Mapping[str, Any], group: Group) -> None:
