@@ -158,6 +158,9 @@ class Settings:
     signing_keys_file: Path | None = setting(
         "", parse_optional_path, "JWK set that signs identity tokens; empty: made once in the data directory."
     )
+    encryption_keys_file: Path | None = setting(
+        "", parse_optional_path, "JWK set that identity providers encrypt for; empty: made once in the data directory."
+    )
     fetch_loopback: bool = setting(
         "false", parse_bool, "For tests: go to identity providers and clients’ key sets on this machine too, over http."
     )

@@ -73,10 +73,10 @@ def rotate(settings: Settings) -> None:
     with shared_composition(settings) as composition:
         try:
             composition.smart().keys.rotate()
+            if providers_of(settings):
+                encryption_keys(settings).rotate()
         except UnusableKeys as error:
             raise CommandFailed(Text(f"{error}.", f"Clés inutilisables : {error}.")) from None
-        if providers_of(settings):
-            encryption_keys(settings).rotate()
         composition.security_log().tell(SecurityEvent("server-rotated", COMMAND_LINE))
     say(Text("New keys sign from now on.", "De nouvelles clés signent désormais."))
 

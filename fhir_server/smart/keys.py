@@ -10,6 +10,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, KeySet, RSAKey
 
 from fhir_server.secret_files import make_once, replace
@@ -21,7 +22,7 @@ _MOST_KEPT = 3
 
 
 class UnusableKeys(Exception):
-    """The file of signing keys cannot be used; the message says why, in English."""
+    """A file of keys cannot be used; the message says why, in English."""
 
 
 class SigningKeys:
@@ -58,7 +59,7 @@ class SigningKeys:
                 if self._read is None or self._read[0] != changed:
                     self._read = changed, _parsed(self._path.read_bytes())
                 return self._read[1]
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (JoseError, OSError, ValueError, KeyError, TypeError) as error:
             raise UnusableKeys(f"{self._path.name} cannot be read as a JWK set ({type(error).__name__})") from None
 
 

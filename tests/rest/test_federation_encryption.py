@@ -1,5 +1,8 @@
 """Userinfo that a provider encrypts for us is opened with our key, and then verified like any other."""
 
+import json
+from base64 import urlsafe_b64encode
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -7,6 +10,8 @@ from click.testing import CliRunner
 from joserfc.jwk import ECKey, KeySet, RSAKey
 
 from fhir_server.cli import main
+from fhir_server.smart.keys import UnusableKeys
+from fhir_server.smart.login.federation.encryption import ALGORITHMS, ENCODINGS, EncryptionKeys, Unreadable
 from tests.rest.federating import PATIENT, Federation
 from tests.rest.signing_in import Site
 
@@ -50,6 +55,31 @@ def test_keys_that_were_replaced_once_still_open_and_twice_no_more(
         assert federation.sign_in("franceconnect").status_code == status
     federation.franceconnect.encrypted_for = published(federation, "ECDH-ES")
     assert federation.sign_in("franceconnect").status_code == 303
+
+
+def test_keys_may_come_from_a_file_of_the_operators(tmp_path: Path) -> None:
+    given = tmp_path / "given.json"
+    EncryptionKeys(given).public()
+    keys = EncryptionKeys(given, made_here=False)
+    assert keys.public() == EncryptionKeys(given).public()
+    keys.rotate()
+    assert len(json.loads(given.read_bytes())["keys"]) == 6
+
+
+@pytest.mark.parametrize("content", [None, "", "[]", '{"keys": []}', '{"keys": [{"kty": "EC", "kid": "a"}]}', "public"])
+def test_a_file_that_holds_no_such_keys_opens_nothing(tmp_path: Path, content: str | None) -> None:
+    path = tmp_path / "keys.json"
+    if content == "public":
+        content = json.dumps({"keys": [stranger().as_dict(private=False)]})
+    if content is not None:
+        path.write_text(content)
+    keys = EncryptionKeys(path, made_here=False)
+    with pytest.raises(UnusableKeys, match=r"keys\.json"):
+        keys.public()
+    header = urlsafe_b64encode(b'{"alg":"ECDH-ES","enc":"A256GCM","kid":"a"}').decode()
+    with pytest.raises(Unreadable):
+        keys.open(f"{header}....", ALGORITHMS, ENCODINGS)
+    assert path.exists() == (content is not None)
 
 
 def test_without_a_provider_there_are_no_such_keys(site: Site) -> None:

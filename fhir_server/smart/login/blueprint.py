@@ -72,7 +72,8 @@ def login_blueprint(
 
 def encryption_keys(settings: Settings) -> EncryptionKeys:
     """Return the keys that identity providers encrypt for."""
-    return EncryptionKeys(settings.data_directory / "encryption-keys.json")
+    path = settings.encryption_keys_file
+    return EncryptionKeys(path or settings.data_directory / "encryption-keys.json", made_here=path is None)
 
 
 def _exchanges(

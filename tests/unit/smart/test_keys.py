@@ -54,6 +54,7 @@ def test_a_rotation_signs_by_new_keys_and_still_publishes_the_old(tmp_path: Path
         b"[]",
         b"{}",
         b"\xff",
+        b'{"keys": [{"kty": "EC", "kid": "a"}]}',
         json.dumps(
             {"keys": [ECKey.generate_key("P-256", {"kid": "a", "alg": "ES256"}).as_dict(private=False)]}
         ).encode(),

@@ -13,6 +13,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, KeySet, RSAKey
 
 from fhir_server.secret_files import make_once, replace
+from fhir_server.smart.keys import UnusableKeys
 
 ENCODINGS = frozenset({"A256GCM", "A128GCM"})
 _EACH = ("ECDH-ES", "RSA-OAEP-256", "RSA-OAEP")
@@ -30,17 +31,18 @@ class Unreadable(Exception):
 
 
 class EncryptionKeys:
-    """The keys in one file, made at its first use, mode 0600."""
+    """The keys in one file; one that is ``made_here`` is made at its first use, mode 0600."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, made_here: bool = True) -> None:
         self._path = path
+        self._made_here = made_here
 
     def public(self) -> dict[str, Any]:
-        """Return the JWK set to publish: the newest keys, without anything private."""
+        """Return the JWK set to publish: the newest keys, without anything private. Raises ``UnusableKeys``."""
         return {"keys": [key.as_dict(private=False) for key in self._keys()[: len(_EACH)]]}
 
     def rotate(self) -> None:
-        """Put new keys in front; those of the rotation before still open, older ones leave."""
+        """Put new keys in front; those of the rotation before still open, older ones leave. Raises ``UnusableKeys``."""
         kept = [key.as_dict(private=True) for key in self._keys()][: (_GENERATIONS - 1) * len(_EACH)]
         replace(self._path, _written([*_new_keys(), *kept]))
 
@@ -59,12 +61,19 @@ class EncryptionKeys:
                 raise Unreadable("encrypted for another key")
             opened = jwe.decrypt_compact(token, key, algorithms=[header["alg"], header["enc"]])
             return (opened.plaintext or b"").decode("ascii")
-        except (JoseError, ValueError, TypeError, RecursionError) as problem:
+        except (JoseError, UnusableKeys, ValueError, TypeError, RecursionError) as problem:
             raise Unreadable(f"encryption: {type(problem).__name__}") from None
 
     def _keys(self) -> list[Any]:
-        make_once(self._path, lambda: _written(_new_keys()))
-        return list(KeySet.import_key_set(json.loads(self._path.read_bytes())))
+        if self._made_here:
+            make_once(self._path, lambda: _written(_new_keys()))
+        try:
+            keys = list(KeySet.import_key_set(json.loads(self._path.read_bytes())))
+        except (JoseError, OSError, ValueError, KeyError, TypeError) as error:
+            raise UnusableKeys(f"{self._path.name} cannot be read as a JWK set ({type(error).__name__})") from None
+        if not keys or not all(key.is_private and key.kid and key.alg in ALGORITHMS for key in keys):
+            raise UnusableKeys(f"{self._path.name} must hold private keys, with kid and alg")
+        return keys
 
 
 def _written(keys: list[Any]) -> bytes:
