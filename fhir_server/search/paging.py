@@ -9,7 +9,8 @@ import os
 import zlib
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error as NotBase64
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -28,6 +29,7 @@ PAGE_PARAMETER = "_page"
 
 _VERSION = b"4"
 _NONCE = 12
+_TOGETHER = 256
 _LONGEST_TOKEN = 400_000
 _WORTH_PACKING = 400
 _LIST = b"["
@@ -56,13 +58,13 @@ class PageState:
 class PageSealer:
     """Seals and opens page states with a key of 16, 24 or 32 bytes that all workers share."""
 
-    def __init__(self, key: bytes, random: Callable[[int], bytes] = os.urandom) -> None:
+    def __init__(self, key: bytes) -> None:
         self._cipher = AESGCM(key)
-        self._random = random
+        self._nonces = Nonces()
 
     def seal(self, state: PageState, caller: str, policy_hash: str) -> str:
         """Return the token of a page, in letters that a URL takes as they are."""
-        nonce = self._random(_NONCE)
+        nonce = self._nonces.next()
         sealed = self._cipher.encrypt(nonce, _to_bytes(state), _bound_to(caller, policy_hash))
         return urlsafe_b64encode(_VERSION + nonce + sealed).rstrip(b"=").decode("ascii")
 
@@ -83,6 +85,25 @@ class PageSealer:
         if raw[:1] != _VERSION or len(raw) <= 1 + _NONCE:
             raise ValueError
         return self._cipher.decrypt(raw[1 : 1 + _NONCE], raw[1 + _NONCE :], _bound_to(caller, policy_hash))
+
+
+class Nonces:
+    """Random nonces, asked of the system many at a time: each question would hand the thread's turn to another."""
+
+    def __init__(self) -> None:
+        self._pool: list[bytes] = []
+        self._process = 0
+
+    def next(self) -> bytes:
+        """Return one that nobody else is given. Safe for threads and after a fork."""
+        if self._process == os.getpid():
+            with suppress(IndexError):  # another thread may have taken the last one
+                return self._pool.pop()
+        drawn = os.urandom(_NONCE * _TOGETHER)
+        pool = [drawn[start : start + _NONCE] for start in range(0, len(drawn), _NONCE)]
+        nonce = pool.pop()
+        self._pool, self._process = pool, os.getpid()
+        return nonce
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,8 @@ class Document:
     index: Mapping[str, Any] = field(default_factory=dict)
     lists: bool | None = field(default=None, init=False, repr=False, compare=False)
     """Whether it may list other resources; None until somebody has looked, which holds while it is in memory."""
+    touched: Any = field(default=None, init=False, repr=False, compare=False)
+    """What the trail has last noted of it, which it mostly notes again; None if nothing yet."""
 
     @property
     def resource_type(self) -> str:
@@ -44,9 +46,10 @@ class Document:
         """The part of ``reference`` after the slash."""
         return self.reference.partition("/")[2]
 
-    def note(self, *, lists: bool) -> None:
+    def note(self, **found: Any) -> None:
         """Keep with the version what a look into it has found: the version never changes, nor does that."""
-        object.__setattr__(self, "lists", lists)
+        for name, value in found.items():
+            object.__setattr__(self, name, value)
 
 
 @dataclass(frozen=True, slots=True)

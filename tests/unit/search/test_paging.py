@@ -1,5 +1,9 @@
 """Sealed page links: attack 20, a link altered, borrowed, kept too long or under a changed policy."""
 
+import copy
+import itertools
+import os
+import threading
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -8,7 +12,7 @@ from hypothesis import strategies as st
 
 from fhir_server.errors import NotFound
 from fhir_server.search.compiler import Keyset
-from fhir_server.search.paging import PageSealer, PageState, page_links, self_link
+from fhir_server.search.paging import Nonces, PageSealer, PageState, page_links, self_link
 
 NOW = datetime(2024, 1, 1, 12, 0, 0, 123_000, tzinfo=UTC)
 STATE = PageState(
@@ -28,6 +32,25 @@ def test_a_link_says_nothing_and_never_twice_the_same() -> None:
     one, two = SEALER.seal(STATE, "caller", "policy"), SEALER.seal(STATE, "caller", "policy")
     assert one != two
     assert "Observation" not in one
+
+
+def test_no_nonce_is_given_twice_to_any_thread_or_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    nonces, given_to = Nonces(), [[] for _ in range(4)]  # type: ignore[var-annotated]
+
+    def draw(found: list[bytes]) -> None:
+        found += [nonces.next() for _ in range(1_000)]
+
+    threads = [threading.Thread(target=draw, args=(found,)) for found in given_to]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    child = copy.copy(nonces)  # what a fork has of it
+    parents = [nonces.next() for _ in range(300)]
+    monkeypatch.setattr(os, "getpid", lambda: -1)
+    every = [*itertools.chain(*given_to), *parents, *(child.next() for _ in range(300))]
+    assert len(set(every)) == len(every) == 4_600
+    assert {len(one) for one in every} == {12}
 
 
 @pytest.mark.parametrize(
