@@ -1,8 +1,6 @@
 """A page that comes from memory alone is the page that the database would give, whoever has written in between."""
 
-import multiprocessing
 import random
-import threading
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -18,6 +16,7 @@ from fhir_server.storage.mongo import MongoStore
 from fhir_server.storage.page_memory import PageMemory
 from fhir_server.storage.stamps import Stamps, reset, to_path
 from fhir_server.storage.store import Change, Plan, Query
+from tests.contract.racing import race
 
 MakeChange = Callable[..., Change]
 MakeStore = Callable[..., MongoStore]
@@ -173,7 +172,7 @@ def test_bodies_forgotten_in_the_meantime_are_read_again(make_store: MakeStore, 
     assert names == ["find"]
 
 
-def _write(uri: str, database: str, shown: Any, rounds: int) -> None:
+def _write(uri: str, database: str, rounds: int, shown: Any) -> None:
     store, chance = MongoStore(uri, database), random.Random(1)
     for number in range(rounds):
         kept = chance.random() < 0.7
@@ -191,32 +190,11 @@ def test_nobody_is_given_a_page_behind_what_was_acknowledged_or_shown(
     mongod: EmbeddedMongod, make_store: MakeStore
 ) -> None:
     stores = [make_store() for _ in range(3)]
-    context = multiprocessing.get_context("spawn")
-    acknowledged = context.Value("q", -1)
-    writer = context.Process(target=_write, args=(mongod.uri, stores[0].connection._name, acknowledged, 150))
     newest = replace(PAGE, limit=1)
-    seen, lock, faults = -1, threading.Lock(), []
 
-    def read(store: MongoStore) -> None:
-        nonlocal seen
-        while not done.is_set():
-            least = max(acknowledged.value, seen)
-            found = bodies(store, newest)
-            number = int(found[0] or b"") if found else -1
-            if number < least:
-                faults.append((number, least))
-            with lock:
-                seen = max(seen, number)
+    def see(store: MongoStore) -> int:
+        found = bodies(store, newest)
+        return int(found[0] or b"") if found else -1
 
-    done = threading.Event()
-    threads = [threading.Thread(target=read, args=(store,)) for store in stores]
-    writer.start()
-    for thread in threads:
-        thread.start()
-    writer.join()
-    done.set()
-    for thread in threads:
-        thread.join()
-    assert writer.exitcode == 0
-    assert faults == []
-    assert seen == acknowledged.value > 0
+    seen, acknowledged = race(stores, _write, (mongod.uri, stores[0].connection._name, 150), see)
+    assert seen == acknowledged > 0

@@ -17,6 +17,7 @@ from fhir_server.storage.index_writer import LeaseLost, Rewrite
 from fhir_server.storage.mongo import MongoStore
 from fhir_server.storage.stamps import Stamps, reset, to_path
 from fhir_server.storage.store import Change, Plan, VersionConflict
+from tests.contract.racing import race
 
 MakeChange = Callable[..., Change]
 MakeStore = Callable[..., MongoStore]
@@ -212,7 +213,7 @@ def test_marks_of_many_processes_and_threads_are_all_counted(tmp_path: Path) -> 
     assert after - before == 6 * 300 << 16
 
 
-def _write(uri: str, database: str, shown: Any, rounds: int) -> None:
+def _write(uri: str, database: str, rounds: int, shown: Any) -> None:
     store = MongoStore(uri, database)
     found = store.get(NAME)
     assert found is not None
@@ -228,30 +229,5 @@ def test_nobody_reads_back_behind_what_was_acknowledged_or_shown(
 ) -> None:
     stores = [make_store() for _ in range(3)]
     stores[0].commit(Plan((change(NAME, 0, b"1"),)))
-    context = multiprocessing.get_context("spawn")
-    acknowledged = context.Value("q", 1)
-    writer = context.Process(target=_write, args=(mongod.uri, stores[0].connection._name, acknowledged, 150))
-    seen, lock, faults = 1, threading.Lock(), []
-
-    def read(store: MongoStore) -> None:
-        nonlocal seen
-        while not done.is_set():
-            least = max(acknowledged.value, seen)
-            version = int(body(store) or b"0")
-            if version < least:
-                faults.append((version, least))
-            with lock:
-                seen = max(seen, version)
-
-    done = threading.Event()
-    threads = [threading.Thread(target=read, args=(store,)) for store in stores]
-    writer.start()
-    for thread in threads:
-        thread.start()
-    writer.join()
-    done.set()
-    for thread in threads:
-        thread.join()
-    assert writer.exitcode == 0
-    assert faults == []
-    assert seen == 151
+    given = (mongod.uri, stores[0].connection._name, 150)
+    assert race(stores, _write, given, lambda store: int(body(store) or b"0")) == (151, 151)
