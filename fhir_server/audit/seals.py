@@ -8,6 +8,7 @@ who rewrites the whole chain does not meet them any more. ``verification`` recom
 
 import hashlib
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol
 from uuid import UUID
 
+from fhir_server.audit.sealed_spans import SealedSpans
 from fhir_server.fhir.datatypes import format_instant
 
 START = "0" * 64
@@ -29,6 +31,7 @@ _HEAD_EVERY = timedelta(minutes=1)
 _MOST_EVENTS = 1_000
 _ENTRY = 48
 _PREFIX = "AuditEvent/"
+_EVENT_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 class SealLog(Protocol):
@@ -36,6 +39,12 @@ class SealLog(Protocol):
 
     def references(self, after: str, before: str, limit: int = 0) -> list[str]:
         """Return the references between two others, in order."""
+
+    def count(self, after: str, before: str) -> int:
+        """Return how many there are between two references."""
+
+    def bodies(self, after: str, before: str, limit: int) -> list[tuple[str, bytes]]:
+        """Return the references between two others with the bodies, in order."""
 
     def read(self, references: Sequence[str]) -> dict[str, dict[str, Any]]:
         """Return the events by reference."""
@@ -66,7 +75,7 @@ def digest_of(reference: str, body: bytes | None) -> bytes:
 
 def to_entry(reference: str, body: bytes | None) -> bytes:
     """Return how a seal lists an event: its id and digest. Raises ``ValueError`` for an id that is no UUID."""
-    return UUID(reference.removeprefix(_PREFIX)).bytes + digest_of(reference, body)
+    return bytes.fromhex(reference.removeprefix(_PREFIX).replace("-", "")) + digest_of(reference, body)
 
 
 def entries_of(seal: Mapping[str, Any]) -> Iterator[tuple[str, bytes]]:
@@ -109,7 +118,7 @@ class Sealer:
     heads: Path
     _last: dict[str, Any] | None = None
     _upto: str = ""
-    _recent: set[str] = field(default_factory=set)
+    _spans: SealedSpans = field(default_factory=SealedSpans)
     _looked_back: datetime = datetime(1, 1, 1, tzinfo=UTC)
     _head_told: datetime = datetime(1, 1, 1, tzinfo=UTC)
     _loaded: bool = False
@@ -122,20 +131,17 @@ class Sealer:
         if not self._loaded:
             self._load(now)
         sealed = 0
-        until = reference_at(now - settle)
         if now - self._looked_back >= _LOOK_BACK:
             self._looked_back = now
-            since = reference_at(now - OVERLAP)
-            self._recent = {one for one in self._recent if one >= since}
-            late = [one for one in self.log.references(since, self._upto) if one not in self._recent]
-            sealed += self._seal_all(late, now)
-        if self._loaded and until > self._upto:
-            while batch := self.log.references(self._upto, until, _MOST_EVENTS):
-                count = self._seal_all(batch, now)
-                if not count:
-                    break
-                sealed += count
-                self._upto = batch[-1]
+            sealed += self._look_back(now)
+        until = reference_at(now - settle)
+        while self._loaded and until > self._upto:
+            batch = self.log.bodies(self._upto, until, _MOST_EVENTS)
+            if not batch or not self._seal_all(batch, now):
+                break
+            sealed += len(batch)
+            self._spans.add(self._upto, batch[-1][0], len(batch))
+            self._upto = batch[-1][0]
         self._tell_head(now)
         return sealed
 
@@ -143,7 +149,7 @@ class Sealer:
         """Seal events that a killed process had left behind, whatever their time."""
         if not self._loaded:
             self._load(now)
-        self._seal_all([one for one in references if one not in self._recent], now)
+        self._seal_missing(references, now)
 
     def finish(self, now: datetime) -> None:
         """Seal the rest before the process ends, and write down the head."""
@@ -152,34 +158,60 @@ class Sealer:
         self._tell_head(now)
 
     def _load(self, now: datetime) -> None:
-        """Read how far the chain has come, and what of the latest it has sealed."""
+        """Read how far the chain has come, and how many events its latest part lists."""
         self._last = self.log.last_seal()
-        self._upto, self._recent = _PREFIX, set()
-        since = reference_at(now - OVERLAP)
+        self._upto, self._spans = _PREFIX, SealedSpans()
+        since, count = reference_at(now - OVERLAP), 0
         for seal in self.log.latest_seals():
-            listed = [reference for reference, _ in entries_of(seal)]
-            self._upto = max(self._upto, *listed)
-            self._recent.update(one for one in listed if one >= since)
+            for reference, _ in entries_of(seal):
+                self._upto = max(self._upto, reference)
+                count += reference > since
             if seal["at"] < now - 2 * OVERLAP:
                 break
+        if self._upto > since:
+            self._spans.add(since, self._upto, count)
         self._loaded = True
 
-    def _seal_all(self, references: Sequence[str], now: datetime) -> int:
-        for start in range(0, len(references), _MOST_EVENTS):
-            part = references[start : start + _MOST_EVENTS]
-            found = self.log.read(part)
-            entries = [to_entry(one, found[one]["body"]) for one in part if one in found and is_event_id(one)]
-            if not entries:
-                continue
-            seal = build_seal(self._last, now, entries)
-            if self._last is not None and seal["day"] != self._last["day"]:
-                self._write_head()
-            if not self.log.append_seal(seal):
-                self._loaded = False  # another sealer was faster: look anew at the next turn
-                return 0
-            self._last = seal
-            self._recent.update(part)
-        return len(references)
+    def _look_back(self, now: datetime) -> int:
+        """Seal what has been committed among events that were sealed already; return how many those are."""
+        self._spans.forget(reference_at(now - OVERLAP))
+        sealed = 0
+        for span in self._spans.changed(self.log):
+            present = self.log.references(span.after, span.before)
+            sealed += self._seal_missing(present, now)
+            if not self._loaded:
+                break
+            span.count = len(present)
+        return sealed
+
+    def _seal_missing(self, references: Sequence[str], now: datetime) -> int:
+        """Seal those of some events that no seal lists, in their order, and return how many they are."""
+        missing, oldest = dict.fromkeys(references), min(references, default="")
+        for seal in self.log.latest_seals():
+            if not missing or reference_at(seal["at"] + OVERLAP) < oldest:
+                break
+            for reference, _ in entries_of(seal):
+                missing.pop(reference, None)
+        found = self.log.read(list(missing))
+        events = [(one, found[one]["body"]) for one in missing if one in found]
+        for start in range(0, len(events), _MOST_EVENTS):
+            if not self._seal_all(events[start : start + _MOST_EVENTS], now):
+                return start
+        return len(events)
+
+    def _seal_all(self, events: Sequence[tuple[str, bytes]], now: datetime) -> bool:
+        """Seal events; say whether that was done: else another sealer was faster."""
+        entries = [to_entry(reference, body) for reference, body in events if is_event_id(reference)]
+        if not entries:
+            return True
+        seal = build_seal(self._last, now, entries)
+        if self._last is not None and seal["day"] != self._last["day"]:
+            self._write_head()
+        if not self.log.append_seal(seal):
+            self._loaded = False  # look anew at the next turn
+            return False
+        self._last = seal
+        return True
 
     def _tell_head(self, now: datetime) -> None:
         if now - self._head_told >= _HEAD_EVERY and self._last is not None:
@@ -201,7 +233,4 @@ class Sealer:
 
 def is_event_id(reference: str) -> bool:
     """Say whether the reference is one that this server gives to events."""
-    try:
-        return str(UUID(reference.removeprefix(_PREFIX))) == reference.removeprefix(_PREFIX)
-    except ValueError:
-        return False
+    return _EVENT_ID.fullmatch(reference.removeprefix(_PREFIX)) is not None

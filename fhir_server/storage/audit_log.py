@@ -88,11 +88,26 @@ class AuditLog:
                     found[event.pop("_id")] = event
         return found
 
-    def page(self, after: str, limit: int) -> list[tuple[str, bytes]]:
-        """Return the first events after a reference, in order, with their bodies."""
-        references = self.references(after, _END, limit)
-        found = self.read(references)
-        return [(one, found[one]["body"]) for one in references if one in found]
+    def bodies(self, after: str, before: str, limit: int) -> list[tuple[str, bytes]]:
+        """Return the references of the events between two others with their bodies, in order."""
+        command = {
+            "find": EVENTS,
+            "filter": {"_id": {"$gt": after, "$lt": before}},
+            "projection": {"body": 1},
+            "sort": {"_id": 1},
+            "limit": limit,
+            "batchSize": limit,
+            "readConcern": READ_CONCERN,
+        }
+        with translated():
+            return [(found["_id"], found["body"]) for found in self._connection.reader.documents(command)]
+
+    def count(self, after: str, before: str) -> int:
+        """Return how many events there are between two references; the index alone is read."""
+        query = {"_id": {"$gt": after, "$lt": before}}
+        with translated():
+            reply = self._connection.reader.run({"count": EVENTS, "query": query, "readConcern": READ_CONCERN})
+        return int(reply["n"])
 
     def append_seal(self, seal: Mapping[str, Any]) -> bool:
         """Append a seal, on disk when this returns; False when another has taken its number."""
@@ -119,7 +134,7 @@ class AuditLog:
         with (
             translated(),
             self._connection.database[SEALS].find(
-                filter, sort=[("_id", direction)], limit=limit, batch_size=500
+                filter, sort=[("_id", direction)], limit=limit, batch_size=100
             ) as cursor,
         ):
             yield from cursor
@@ -149,7 +164,3 @@ def _parts(events: Sequence[RawBSONDocument]) -> Iterator[list[RawBSONDocument]]
         size += len(event.raw)
     if part:
         yield part
-
-
-_END = "AuditEvent0"
-"""What follows every reference to an AuditEvent: 0 comes after /."""

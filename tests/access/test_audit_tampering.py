@@ -9,6 +9,7 @@ import pytest
 
 from fhir_server.access.caller import Caller
 from fhir_server.app import Composition
+from fhir_server.audit import sealed_spans
 from fhir_server.audit.frames import Occasion
 from fhir_server.audit.seals import OVERLAP, START, Sealer, build_seal, entries_of, hash_of, reference_at, to_entry
 from fhir_server.audit.touched import Touched
@@ -166,6 +167,35 @@ def test_an_event_that_was_committed_late_is_sealed_after_the_others(store: Mong
     assert sealer.seal(NOON + timedelta(seconds=40)) == 1
     assert sealer.seal(NOON + timedelta(seconds=80)) == 0
     assert problems(store, heads) == []
+
+
+def test_latecomers_are_found_among_many_and_sealed_once(
+    store: MongoStore, heads: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sealed_spans, "_MOST", 4)
+    sealer = Sealer(store.audit_log, heads)
+    for second in range(0, 20, 2):
+        put(store, NOON + timedelta(seconds=second), "a", "b")
+        assert sealer.seal(NOON + timedelta(seconds=second + 2)) == 2
+    late = put(store, NOON + timedelta(seconds=5), "late") + put(store, NOON + timedelta(seconds=13), "later", "latest")
+    assert sealer.seal(NOON + timedelta(seconds=33)) == 3
+    assert [one for one, _ in entries_of(list(store.audit_log.seals())[-1])] == late[1:]
+    assert sealer.seal(NOON + timedelta(seconds=64)) == 0
+    put(store, NOON + timedelta(seconds=14), "last")
+    assert Sealer(store.audit_log, heads).seal(NOON + timedelta(seconds=65)) == 1, "one that has only just begun"
+    assert problems(store, heads) == []
+
+
+def test_what_a_killed_process_left_behind_is_sealed_unless_it_was_already(store: MongoStore, heads: Path) -> None:
+    sealer = Sealer(store.audit_log, heads)
+    there = put(store, NOON, "a")
+    assert sealer.seal(NOON + timedelta(seconds=2)) == 1
+    left = put(store, NOON - timedelta(hours=1), "left")
+    sealer.seal_late(NOON + timedelta(seconds=3), [*left, *there])
+    listed = [[reference for reference, _ in entries_of(seal)] for seal in store.audit_log.seals()]
+    assert listed == [there, left]
+    sealer.seal_late(NOON + timedelta(seconds=3), [*left, *there])
+    assert len(list(store.audit_log.seals())) == 2
 
 
 def test_what_has_just_come_is_pending_and_no_tampering(store: MongoStore, heads: Path, sealed: list[str]) -> None:

@@ -28,10 +28,11 @@ def stored(store: MongoStore) -> list[str]:
     return [found["_id"] for found in store.connection.database["audit"].find(sort=[("_id", 1)])]
 
 
-@pytest.fixture(params=["spooled", "direct"])
+@pytest.fixture(params=["spooled", "direct", "driver"])
 def logging(make_store: MakeStore, request: pytest.FixtureRequest, tmp_path: Path) -> MongoStore:
-    """A store whose events go through a spool, and one whose events go straight into the database."""
-    return make_store(audit_spool=tmp_path / "spool" if request.param == "spooled" else None)
+    """Stores whose events go through a spool, and straight into the database by its socket and by the driver."""
+    spool = tmp_path / "spool" if request.param == "spooled" else None
+    return make_store(audit_spool=spool, driver_only=request.param == "driver")
 
 
 def test_events_of_many_threads_all_arrive_once(logging: MongoStore) -> None:
@@ -54,6 +55,31 @@ def test_the_same_event_twice_is_one(logging: MongoStore) -> None:
     logging.append([event(2), event(3)])
     logging.audit_log.flush()
     assert len(stored(logging)) == 3
+
+
+def test_events_are_read_in_order_and_counted_between_two_references(logging: MongoStore) -> None:
+    logging.append([event(number, body=b"%d" % number) for number in (4, 1, 3, 2, 5)])
+    logging.audit_log.flush()
+    log = logging.audit_log
+    assert log.bodies("AuditEvent/0001", "AuditEvent/0005", 2) == [("AuditEvent/0002", b"2"), ("AuditEvent/0003", b"3")]
+    assert log.references("AuditEvent/0001", "AuditEvent/0005") == [f"AuditEvent/000{number}" for number in (2, 3, 4)]
+    assert log.count("AuditEvent/0001", "AuditEvent/0005") == 3
+    assert log.count("AuditEvent/0005", "AuditEvent/0006") == 0
+
+
+def test_more_events_than_one_message_takes_all_arrive(logging: MongoStore) -> None:
+    logging.append([event(number, body=b"x" * 9_000) for number in range(2_100)])
+    logging.audit_log.flush()
+    assert logging.count({}, collection="audit") == 2_100
+
+
+def test_an_event_that_the_database_refuses_is_no_success(logging: MongoStore) -> None:
+    def append() -> None:
+        logging.append([event(1), event(2, _id=["no", "id"])])
+        logging.audit_log.flush()
+
+    with pytest.raises(StoreUnavailable):
+        append()
 
 
 def test_what_was_appended_is_found_at_once_by_whoever_appended_it(logging: MongoStore) -> None:
@@ -138,6 +164,14 @@ def test_while_the_database_takes_nothing_nothing_more_is_taken(tmp_path: Path) 
     spool.close()
     assert arrived == ["AuditEvent/0001", "AuditEvent/0003"]
     assert list((tmp_path / "spool").iterdir()) == []
+
+
+def test_a_full_disk_is_told_and_nothing_is_taken(tmp_path: Path) -> None:
+    spool = AuditSpool(tmp_path / "spool", lambda events: None)
+    spool._descriptor = os.open("/dev/full", os.O_WRONLY)
+    with pytest.raises(StoreUnavailable, match="file"):
+        spool.append([RawBSONDocument(bson.encode(event(1)))])
+    assert spool._waiting == []
 
 
 def test_who_brings_more_than_the_database_takes_waits_and_is_not_refused(
