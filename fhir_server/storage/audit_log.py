@@ -14,6 +14,7 @@ from fhir_server.storage.audit_spool import AuditSpool
 from fhir_server.storage.connection import READ_CONCERN, Connection, translated
 from fhir_server.storage.splicing import to_stored
 from fhir_server.storage.store import StoreUnavailable
+from fhir_server.storage.wire import Encoded
 
 EVENTS, SEALS = "audit", "audit_seals"
 _DUPLICATE_KEY = 11000
@@ -152,14 +153,14 @@ class AuditLog:
                 raise StoreUnavailable("The audit could not be written.")
 
 
-def _parts(events: Sequence[RawBSONDocument]) -> Iterator[list[RawBSONDocument]]:
+def _parts(events: Sequence[RawBSONDocument]) -> Iterator[Encoded]:
     """Yield the events in lists that fit a message."""
-    part: list[RawBSONDocument] = []
+    part = Encoded()
     size = 0
     for event in events:
         if part and (size + len(event.raw) > _MOST_BYTES or len(part) >= _MOST_EVENTS):
             yield part
-            part, size = [], 0
+            part, size = Encoded(), 0
         part.append(event)
         size += len(event.raw)
     if part:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import bson
+from bson.raw_bson import RawBSONDocument
 from pymongo.errors import AutoReconnect, OperationFailure
 
 from fhir_server.storage.documents import READ_CODEC
@@ -22,7 +23,9 @@ APPLICATION = "fhir-server"
 """What connections call themselves in the database's log, in ``currentOp`` and for its fail points."""
 
 _HEADER = struct.Struct("<iiiiIb")
+_SECTION = struct.Struct("<bi")
 _OP_MSG = 2013
+_SEQUENCE = 1
 _PREAMBLE = _HEADER.size
 _REPLY_LIMIT = 64 * 1024 * 1024
 _TOGETHER = 64 * 1024
@@ -35,6 +38,10 @@ _HELLO: dict[str, Any] = {
     },
     "$db": "admin",
 }
+
+
+class Encoded(list[RawBSONDocument]):
+    """The ``documents`` of an insert that are encoded already: they go over the wire as they are."""
 
 
 class Wire:
@@ -149,8 +156,20 @@ class WireReader:
 
 def to_message(command: dict[str, Any]) -> bytes:
     """Return the OP_MSG of a command, which names its database in ``$db``."""
-    body = bson.encode(command, codec_options=READ_CODEC)
-    return _HEADER.pack(_PREAMBLE + len(body), 0, 0, _OP_MSG, 0, 0) + body
+    documents = command.get("documents")
+    if isinstance(documents, Encoded):
+        command = {name: value for name, value in command.items() if name != "documents"}
+        parts = [bson.encode(command, codec_options=READ_CODEC), *_to_sequence("documents", documents)]
+    else:
+        parts = [bson.encode(command, codec_options=READ_CODEC)]
+    return b"".join((_HEADER.pack(_PREAMBLE + sum(map(len, parts)), 0, 0, _OP_MSG, 0, 0), *parts))
+
+
+def _to_sequence(name: str, documents: Encoded) -> list[bytes]:
+    """Return the parts of a document sequence (section of kind 1)."""
+    encoded = [bytes(document.raw) for document in documents]
+    title = name.encode() + b"\0"
+    return [_SECTION.pack(_SEQUENCE, 4 + len(title) + sum(map(len, encoded))), title, *encoded]
 
 
 def check_reply(reply: dict[str, Any]) -> None:
