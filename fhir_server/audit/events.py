@@ -10,7 +10,7 @@ from typing import Any
 from fhir_server.audit import codes
 from fhir_server.audit.frames import HEAD, Frame, Occasion, Shape, frame_of
 from fhir_server.audit.grouping import Group
-from fhir_server.audit.moulds import Moment, Mould, build_mould, details_of
+from fhir_server.audit.moulds import Cast, Moment, cast, details_of, mould_of
 from fhir_server.fhir.json import parse_json
 from fhir_server.search.indexer import to_index
 from fhir_server.search.stored import stored_parameters_of
@@ -36,7 +36,7 @@ class EventBuilder:
     moment: Moment
     outcome: str = codes.SUCCESS
     problem: str = ""
-    _moulds: dict[_Kind, Mould] = field(default_factory=dict)
+    _casts: dict[_Kind, Cast] = field(default_factory=dict)
 
     def build(self, id: str, group: Group) -> Event:
         """Return the document of one event."""
@@ -44,17 +44,17 @@ class EventBuilder:
         if group.patient is not None:
             references[group.patient] = None
         patients = [one for one in references if one.startswith("Patient/")]
-        mould = self._mould(group, patients)
-        frame = mould.frame
-        start = f'{{"resourceType":"AuditEvent","id":"{id}{mould.after_id}'
-        body = f"{start}{_entities(frame, group)}{mould.end}".encode()
+        common = self._cast(group, patients)
+        frame = common.frame
+        start = f'{{"resourceType":"AuditEvent","id":"{id}{common.after_id}'
+        body = f"{start}{_entities(frame, group)}{common.end}".encode()
         own: dict[str, Any] = {"_id": f"AuditEvent/{id}", "body": body}
         if stored_parameters_of("AuditEvent"):
             index = to_index(parse_json(body), self.occasion.base_url)
             return to_document({**own, **HEAD, "updated": self.moment.recorded, **index})
-        return to_document({**own, **_index(frame, references, patients)}, mould.shared)
+        return to_document({**own, **_index(frame, references, patients)}, common.shared)
 
-    def _mould(self, group: Group, patients: Sequence[str]) -> Mould:
+    def _cast(self, group: Group, patients: Sequence[str]) -> Cast:
         """Return what the event has in common with those that differ in whom and what they name, nothing else."""
         user, resources = self.occasion.caller.user, group.resources
         versions = tuple(dict.fromkeys([one for each in dict.fromkeys(resources.values()) for one in each if one]))
@@ -62,14 +62,15 @@ class EventBuilder:
         own = user is None or self._is_own(user, group)
         alone = bool(patients) and patients.count(user or "") == len(patients)
         kind = (group.action, group.labels, group.rules, group.query, versions, about, data, own, alone)
-        mould = self._moulds.get(kind)
-        if mould is None:
+        common = self._casts.get(kind)
+        if common is None:
             shape = Shape(
                 group.action, group.labels, group.rules, self.outcome, self.problem,
                 data=data, versions=bool(versions), patient=about, query=bool(group.query), own=own, alone=alone,
             )  # fmt: skip
-            mould = self._moulds[kind] = build_mould(frame_of(self.occasion, shape), self.moment, group.query, versions)
-        return mould
+            mould = mould_of(frame_of(self.occasion, shape), group.query, versions)
+            common = self._casts[kind] = cast(mould, self.moment)
+        return common
 
     def _is_own(self, user: str, group: Group) -> bool:
         """Say whether the event is of the user's own record, or nobody's.

@@ -75,7 +75,7 @@ EMERGENCY = "emergency/"
 """Begins the rule of an access in a declared emergency; its mode follows."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Frame:
     """The JSON between id, lastUpdated, start and end of the period, recorded, entities; and the fixed index.
 

@@ -4,6 +4,7 @@ A page of fifty resources may be of as many patients: their events differ in who
 """
 
 import base64
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import NamedTuple
@@ -11,6 +12,7 @@ from typing import NamedTuple
 from fhir_server.audit.frames import VERSION, Frame
 from fhir_server.search.entries import bounded
 from fhir_server.search.param_types.text import MOST_TEXT, analyse, analyse_once
+from fhir_server.storage.splicing import Pattern
 
 _EPOCH, _MILLISECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(milliseconds=1)
 
@@ -23,7 +25,23 @@ class Moment(NamedTuple):
     request_id: str
 
 
-class Mould(NamedTuple):
+@dataclass(frozen=True, slots=True, eq=False)
+class Mould:
+    """A frame with what does not differ from one request to the next: a question, and the versions that are told.
+
+    ``asked`` is the JSON of the question's entity, a comma after it; ``words`` and ``lines`` are those in ``pattern``
+    and in ``line``.
+    """
+
+    frame: Frame
+    asked: str
+    pattern: Pattern
+    words: frozenset[str]
+    line: str
+    lines: frozenset[str]
+
+
+class Cast(NamedTuple):
     """The JSON between id and the entities that an event has of its own, and after them; what it shares as stored."""
 
     frame: Frame
@@ -32,23 +50,53 @@ class Mould(NamedTuple):
     shared: bytes
 
 
-def build_mould(frame: Frame, moment: Moment, query: str, versions: tuple[int, ...]) -> Mould:
-    """Return the mould of the events that tell these versions of resources and this question."""
+def mould_of(frame: Frame, query: str, versions: tuple[int, ...]) -> Mould:
+    """Return the mould of the events that tell this question and these versions of resources."""
+    return (_kept_mould if len(query) <= _SHORT else _build_mould)(frame, query, versions)
+
+
+def _build_mould(frame: Frame, query: str, versions: tuple[int, ...]) -> Mould:
     told = base64.b64encode(query.encode()).decode("ascii") if query else ""
+    words: dict[str, None] = {}
+    lines: dict[str, None] = {}
+    for text in (*map(str, versions), told):
+        found, line = analyse(text)
+        words |= {key: None for word in found if (key := f"AuditEvent+{word}") not in frame.words}
+        if line not in frame.lines:
+            lines[line] = None
+    return Mould(
+        frame,
+        f'{frame.query_start}{told}"}},' if told else "",
+        frame.pattern.with_items({"w": tuple(words)}),
+        frame.words.union(words),
+        frame.line + "".join(lines),
+        frame.lines.union(lines),
+    )
+
+
+_SHORT = 300
+_kept_mould = lru_cache(maxsize=4_096)(_build_mould)
+"""Those of the latest questions, if they are short."""
+
+
+def cast(mould: Mould, moment: Moment) -> Cast:
+    """Return what the events of one request have in common."""
+    frame = mould.frame
     started, at, request_id = _milliseconds(moment.started), _milliseconds(moment.recorded), moment.request_id
     recorded, folded = _to_instant(at), request_id.casefold()
-    asked = f'{frame.query_start}{told}"}},' if told else ""
     period = f'{_to_instant(started)}","end":"{recorded}"}},"recorded":"{recorded}'
     tokens = (
         bounded(f"AuditEvent.entity:identifier|\\-|{folded}"),
         bounded(f"AuditEvent.entity:identifier||{folded}"),
     )
-    words, line = _words(frame, request_id, versions, told)
-    return Mould(
+    found, line = analyse_once(request_id)
+    words = [key for word in found if (key := f"AuditEvent+{word}") not in mould.words]
+    text = mould.line if line in mould.lines else mould.line + line
+    return Cast(
         frame,
         f"{frame.after_id}{recorded}{frame.after_updated}{period}{frame.after_recorded}",
-        f"{asked}{frame.request_start}{request_id}{frame.request_end}]}}",
-        frame.pattern.fill((at, at, at + 1), (tokens, words, (line,))),
+        f"{mould.asked}{frame.request_start}{request_id}{frame.request_end}]}}",
+        mould.pattern.fill((at, at, at + 1), (tokens, words, (text[: MOST_TEXT + len("_content:")],))),
     )
 
 
@@ -72,20 +120,3 @@ def _to_instant(milliseconds: int) -> str:
 @lru_cache(maxsize=128)
 def _to_second(seconds: int) -> str:
     return (_EPOCH + timedelta(seconds=seconds)).isoformat()[:19]
-
-
-def _words(frame: Frame, request_id: str, versions: tuple[int, ...], query: str) -> tuple[list[str], str]:
-    """Return the further keys of ``w``, and ``v``: the fixed line with what is added."""
-    present, known = frame.words, frame.lines
-    words, line = analyse_once(request_id)
-    found = [key for word in words if (key := f"AuditEvent+{word}") not in present]
-    lines = frame.line if line in known else frame.line + line
-    for text in (*map(str, versions), query):
-        words, line = analyse(text)
-        for word in words:
-            key = f"AuditEvent+{word}"
-            if key not in present and key not in found:
-                found.append(key)
-        if line not in known:
-            lines += line
-    return found, lines[: MOST_TEXT + len("_content:")]

@@ -5,10 +5,10 @@ Spec: https://bsonspec.org/spec.html
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC
 from struct import Struct
-from typing import Any
+from typing import Any, NamedTuple
 
 import bson
 from bson.codec_options import CodecOptions
@@ -22,34 +22,53 @@ _AROUND = 5
 """Bytes of a document that are no element: its length and its end."""
 
 
+class Items(NamedTuple):
+    """The strings that a list has in all documents, encoded: its name, how many they are, and they."""
+
+    name: str
+    number: int
+    encoded: bytes
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Pattern:
-    """Elements of a document with gaps: moments to be told, and lists of strings that more may be added to."""
+    """Elements of a document with gaps: moments to be told, and lists of strings that more may be added to.
 
-    text: bytes
+    ``start`` has ``%b`` for each moment.
+    """
+
+    start: bytes
+    lists: tuple[Items, ...]
+    _text: bytes = field(init=False, repr=False)
     """The elements, with ``%b`` for each moment, and for each list's length and what is added to it."""
-    lists: tuple[tuple[int, int], ...]
-    """Of each list how many strings it has, and its length."""
+
+    def __post_init__(self) -> None:
+        parts = [b"\x04%b\0%%b%b%%b\0" % (_plain(one.name.encode()), _plain(one.encoded)) for one in self.lists]
+        object.__setattr__(self, "_text", b"".join((self.start, *parts)))
 
     def fill(self, moments: Iterable[int], more: Sequence[Iterable[str]]) -> bytes:
         """Return the elements with the moments, in milliseconds since 1970, and further strings for each list."""
         # By hand and in one go: the driver takes a microsecond to begin.
         gaps = [_MOMENT(moment) for moment in moments]
-        for (count, length), added in zip(self.lists, more, strict=True):
-            items = _to_items(added, count)
-            gaps += (_LENGTH(length + len(items)), items)
-        return self.text % tuple(gaps)
+        for (_, number, encoded), added in zip(self.lists, more, strict=True):
+            items = _to_items(added, number)
+            gaps += (_LENGTH(len(encoded) + len(items) + _AROUND), items)
+        return self._text % tuple(gaps)
+
+    def with_items(self, more: Mapping[str, Sequence[str]]) -> "Pattern":
+        """Return the pattern with further strings in some of its lists, after which still more may be added."""
+        return Pattern(self.start, tuple(_added(one, more.get(one.name, ())) for one in self.lists))
 
 
 def build_pattern(fields: Mapping[str, Any], moments: Sequence[str], lists: Mapping[str, Sequence[str]]) -> Pattern:
     """Return the pattern of fields that are the same in all documents, and of others that are filled each time."""
-    parts = [_plain(bson.encode(fields, codec_options=CODEC)[4:-1])]
-    parts += [b"\x09%b\0%%b" % _plain(name.encode()) for name in moments]
-    stored = [_to_items(each, 0) for each in lists.values()]
-    for name, items in zip(lists, stored, strict=True):
-        parts.append(b"\x04%b\0%%b%b%%b\0" % (_plain(name.encode()), _plain(items)))
-    counts = zip(lists.values(), stored, strict=True)
-    return Pattern(b"".join(parts), tuple((len(each), len(items) + _AROUND) for each, items in counts))
+    start = _plain(bson.encode(fields, codec_options=CODEC)[4:-1])
+    gaps = [b"\x09%b\0%%b" % _plain(name.encode()) for name in moments]
+    return Pattern(b"".join((start, *gaps)), tuple(_added(Items(name, 0, b""), each) for name, each in lists.items()))
+
+
+def _added(items: Items, values: Sequence[str]) -> Items:
+    return Items(items.name, items.number + len(values), items.encoded + _to_items(values, items.number))
 
 
 def _plain(text: bytes) -> bytes:

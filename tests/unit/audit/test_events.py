@@ -94,11 +94,14 @@ def as_sets(index: dict[str, Any]) -> dict[str, Any]:
 def test_events_of_a_request_are_valid_and_indexed_as_if_they_were_parsed(
     caller: Caller, group: Group, address: str, request_id: str, outcome: tuple[str, str]
 ) -> None:
-    moment = Moment(NOW - timedelta(milliseconds=3), NOW, request_id)
-    builder = EventBuilder(Occasion(caller, BASE, address), moment, *outcome)
     # Those of a kind share what they have in common: whichever comes first, the other is what it would be alone.
-    for other in (group, *almost(group, caller)):
-        check_event(builder.build(new_event_id(NOW), other), other)
+    for id, before in ((request_id, 3), ("1", 0)):
+        moment = Moment(NOW - timedelta(milliseconds=before), NOW, id)
+        builder = EventBuilder(Occasion(caller, BASE, address), moment, *outcome)
+        for other in (group, *almost(group, caller)):
+            event = builder.build(new_event_id(NOW), other)
+            check_event(event, other)
+            assert parse_json(event["body"])["entity"][-1]["what"] == {"identifier": {"value": id}}
 
 
 def almost(group: Group, caller: Caller) -> list[Group]:

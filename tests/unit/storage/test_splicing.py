@@ -31,6 +31,9 @@ def test_a_document_of_pieces_is_the_whole_byte_for_byte(
 ) -> None:
     pattern = build_pattern(fixed, ("from", "to%"), {"t": lists[0][0], "%w": lists[1][0]})
     spliced = to_document(own, pattern.fill(moments, [added for _, added in lists]))
+    (one, two), end = (added for _, added in lists), len(lists[1][1]) // 2
+    longer = pattern.with_items({"t": one}).with_items({"%w": two[:end]})
+    assert to_document(own, longer.fill(moments, [(), two[end:]])).raw == spliced.raw
     times = [_EPOCH + timedelta(milliseconds=one) for one in moments]
     arrays = {name: [*first, *added] for name, (first, added) in zip(("t", "%w"), lists, strict=True)}
     whole = {**own, **fixed, **dict(zip(("from", "to%"), times, strict=True)), **arrays}
