@@ -1,6 +1,6 @@
 """Who is asking: established once at the edge, never changed on the way down."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from typing import Literal
 
 from fhir_server.access.scopes import Scope
@@ -55,6 +55,15 @@ class Caller:
     """Further rights the operator has given: ``auditor``."""
     token: str = ""
     """The digest of the access token; never the token itself."""
+    _hash: int = field(init=False, repr=False, compare=False)
+    """Worked out once: what the policy and the audit keep for a caller is looked up many times in each request."""
+
+    def __post_init__(self) -> None:
+        values = (getattr(self, each.name) for each in fields(self) if each.compare)
+        object.__setattr__(self, "_hash", hash(tuple(values)))
+
+    def __hash__(self) -> int:
+        return self._hash
 
 
 OPEN_CALLER = Caller("open", "open")

@@ -5,7 +5,7 @@ Spec: https://hl7.org/fhir/smart-app-launch/scopes-and-launch-context.html
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from fhir_server.access.caller import Caller
@@ -100,7 +100,7 @@ class Authority:
             user_name=account.user_name,
             patient=self.patient,
             encounter=consent.context.get("encounter") if consent else None,
-            roles=account.roles if account.kind == "operator" else (),
+            roles=tuple(account.roles) if account.kind == "operator" else (),
         )
         return self._with_profession(caller, account)
 
@@ -125,7 +125,8 @@ class Authority:
 
 def to_document(caller: Caller) -> dict[str, Any]:
     """Return a caller as the database keeps it."""
-    return {name: value for name, value in asdict(caller).items() if name not in _NOT_STORED}
+    names = (each.name for each in fields(caller) if each.init and each.name not in _NOT_STORED)
+    return {name: getattr(caller, name) for name in names}
 
 
 def to_caller(document: Mapping[str, Any], scope: str, token: str) -> Caller:
