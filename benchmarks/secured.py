@@ -2,15 +2,23 @@
 
 Both run at once and are asked in turn, so that whatever else the machine does falls on both alike.
 
-    python -m benchmarks.secured --data DIRECTORY [--rounds 3] [--seconds 4]
+    python -m benchmarks.secured --data DIRECTORY [--rounds 3] [--seconds 4] [--written-to]
+
+Without more it is always the same few pages, of what nobody changes: the open server has them in memory. With
+``--written-to`` they are hundreds, and an Observation changes every hundredth of a second: nearly each page is asked of
+the database, as on a server that is in use.
 """
 
+import http.client
+import json
 import tempfile
-from collections.abc import Sequence
-from contextlib import ExitStack
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
+from urllib.parse import urlsplit
 
 import click
 from rich.console import Console
@@ -29,6 +37,7 @@ from fhir_server.smart.clients import Client
 from fhir_server.storage.embedded import EmbeddedMongod
 
 _PORTS = (8396, 8397)
+_BETWEEN_CHANGES = 0.01
 _SERVICE = Client(
     "bench", "bench", "backend", "private_key_jwt", "system/*.cruds", jwks={"keys": []}, roles=("trusted",)
 )
@@ -44,7 +53,8 @@ _SERVICE = Client(
 )
 @click.option("--rounds", default=3, show_default=True, help="How often each line is measured on either server.")
 @click.option("--seconds", default=4.0, show_default=True, help="How long each measurement takes.")
-def main(data: Path, rounds: int, seconds: float) -> None:
+@click.option("--written-to", is_flag=True, help="Many pages, while an Observation keeps changing.")
+def main(data: Path, rounds: int, seconds: float, written_to: bool) -> None:
     """Measure the secured server beside the open one and print the ratios."""
     with tempfile.TemporaryDirectory(prefix="fhir-bench-") as directory, ExitStack() as stack:
         settings = Settings.from_environment({}, data_directory=Path(directory), workers=2, port=_PORTS[0], auth="open")
@@ -68,7 +78,11 @@ def main(data: Path, rounds: int, seconds: float) -> None:
             "kept",
         ):
             table.add_column(name, justify="left" if name == "work" else "right")
-        for name, paths, token in _work(Composition(secured), observations):
+        composition = Composition(secured)
+        work = _changing_work(composition, observations) if written_to else _work(composition, observations)
+        if written_to:
+            stack.enter_context(_changes(opened.base_url, observations[-1]))
+        for name, paths, token in work:
             table.add_row(name, *_row((opened, secured), processes, paths, token, rounds, seconds))
         Console(width=170).print(table)
 
@@ -90,6 +104,53 @@ def _work(composition: Composition, observations: Sequence[Resource]) -> list[tu
         ("by patient, newest first, page of 50, by the patient",
          [f"Observation?patient={subject}&_sort=-date&_count=50"], patient),
     ]  # fmt: skip
+
+
+def _changing_work(composition: Composition, observations: Sequence[Resource]) -> list[tuple[str, list[str], str]]:
+    """Return the searches, each for hundreds of different pages."""
+    composition.smart().clients.add(_SERVICE)
+    service = issue_token(composition, WantedToken(client="bench"))
+    subject = observations[0]["subject"]["reference"]
+    patient = _patient_token(composition, subject)
+    own = [one for one in observations if one["subject"]["reference"] == subject]
+    codes, mine = (
+        list(dict.fromkeys(one["code"]["coding"][0]["code"] for one in each)) for each in (observations, own)
+    )
+    years = [f"date=lt{year}-{month:02}-01&_count=50" for year in range(2000, 2022) for month in range(1, 13)]
+    return [
+        ("by code, page of 50, by a service",
+         [f"Observation?code={code}&{year}" for year in years for code in codes[:9]], service),
+        ("by patient and code, page of 50, by the patient",
+         [f"Observation?patient={subject}&code={code}&{year}" for year in years for code in mine[:9]], patient),
+        ("by patient, newest first, page of 50, by the patient",
+         [f"Observation?patient={subject}&_sort=-date&{year}" for year in years], patient),
+    ]  # fmt: skip
+
+
+@contextmanager
+def _changes(base: str, observation: Resource) -> Iterator[None]:
+    """Change an Observation every hundredth of a second for as long as the block lasts."""
+    done = threading.Event()
+    thread = threading.Thread(target=_keep_changing, args=(base, observation, done))
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+def _keep_changing(base: str, observation: Resource, done: threading.Event) -> None:
+    parts = urlsplit(base)
+    connection = http.client.HTTPConnection(parts.netloc, timeout=60)
+    number = 0
+    while not done.wait(_BETWEEN_CHANGES):
+        number += 1
+        content = json.dumps({**observation, "note": [{"text": str(number)}]})
+        path = f"{parts.path}/Observation/{observation['id']}"
+        connection.request("PUT", path, content.encode(), {"Content-Type": "application/fhir+json"})
+        connection.getresponse().read()
+    connection.close()
 
 
 def _patient_token(composition: Composition, subject: str) -> str:
