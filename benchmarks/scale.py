@@ -1,9 +1,14 @@
 """What a page costs as the record grows: Synthea's Observations, multiplied to a million, in one process.
 
 Each search is timed through ``dispatch`` (parsing, policy, planning, compiling, reading, building the Bundle), beside
-the same page asked of MongoDB by plain pymongo, at 10,000, 100,000 and 1,000,000 Observations.
+the same page asked of MongoDB by plain pymongo, at 10,000, 100,000 and 1,000,000 Observations. It is asked in three
+ways, each kept apart, as more of a small record than of a large one is in memory by chance:
 
-    python -m benchmarks.scale --data FOLDER [--observations 1000000] [--written-to]
+- again: the page was asked for just before, and nothing has changed since;
+- changed: it was, but an Observation has changed since: which versions are on it is asked of the database;
+- first: by a server that has nothing in memory: versions and bodies are asked of the database.
+
+    python -m benchmarks.scale --data FOLDER [--observations 1000000]
 """
 
 import bz2
@@ -16,7 +21,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 from rich.console import Console
@@ -41,6 +46,9 @@ CALLS = 400
 PAGE = 50
 _SMALLEST = 10_000
 BATCH = 500
+
+Way = Literal["again", "changed", "first"]
+_WAYS: tuple[Way, ...] = ("again", "changed", "first")
 
 Resource = dict[str, Any]
 Parameters = tuple[tuple[str, str], ...]
@@ -172,39 +180,52 @@ class Recorder(MongoStore):
         return super().find(query)
 
 
-def measure(
-    ctx: Callable[[], RequestContext], store: Recorder, case: Case, *, written_to: bool
-) -> tuple[list[float], list[float], list[int]]:
-    """Return the seconds of each call through the server and of its queries through plain pymongo, and the entries."""
-    ours: list[float] = []
-    plain: list[float] = []
-    entries: list[int] = []
-    collection = store.connection.database["resources"]
+@dataclass(frozen=True)
+class Measured:
+    """Seconds of each call through the server and of its queries through plain pymongo, and the entries."""
+
+    ours: list[float]
+    plain: list[float]
+    entries: list[int]
+
+
+def measure(ctx: Callable[[], RequestContext], store: Recorder, case: Case, way: Way) -> Measured:
+    """Time a search that is asked in this way."""
+    measured = Measured([], [], [])
     chance = random.Random(42)
     for call in range(CALLS + 20):
-        parameters = (*case.parameters(chance), ("_count", str(PAGE)))
-        store.asked = []
-        context = ctx()
-        if written_to:
+        request = FhirRequest("GET", ("Observation",), (*case.parameters(chance), ("_count", str(PAGE))))
+        if way != "first":
+            dispatch(ctx(), request)
+        if way == "changed":
             stamps = store.connection.stamps
             stamps.end(stamps.begin(["Observation/elsewhere"]))
+        store.asked = []
+        context = ctx()
         started = time.perf_counter()
-        answer = dispatch(context, FhirRequest("GET", ("Observation",), parameters))
-        seconds = time.perf_counter() - started
+        answer = dispatch(context, request)
+        ours = time.perf_counter() - started
         assert answer.status == 200
-        started = time.perf_counter()
-        for query in store.asked:
-            found = collection.find(dict(query.filter), {"body": 1}, limit=query.limit)
-            if query.sort:
-                found = found.sort(list(query.sort))
-            if query.hint:
-                found = found.hint(query.hint)
-            list(found)
+        plain = _ask_plainly(store)
         if call >= 20:
-            ours.append(seconds)
-            entries.append(_entries_of(answer.body))
-            plain.append(time.perf_counter() - started)
-    return ours, plain, entries
+            measured.ours.append(ours)
+            measured.plain.append(plain)
+            measured.entries.append(_entries_of(answer.body))
+    return measured
+
+
+def _ask_plainly(store: Recorder) -> float:
+    """Return the seconds that plain pymongo takes for what the store was asked."""
+    collection = store.connection.database["resources"]
+    started = time.perf_counter()
+    for query in store.asked:
+        found = collection.find(dict(query.filter), {"body": 1}, limit=query.limit)
+        if query.sort:
+            found = found.sort(list(query.sort))
+        if query.hint:
+            found = found.hint(query.hint)
+        list(found)
+    return time.perf_counter() - started
 
 
 def _entries_of(body: bytes | dict[str, Any] | None) -> int:
@@ -222,25 +243,16 @@ def percentile(values: list[float], share: float) -> float:
     "--data", required=True, type=click.Path(exists=True, file_okay=False, path_type=Path), envvar="BENCHMARK_DATA"
 )
 @click.option("--observations", default=1_000_000, show_default=True)
-@click.option(
-    "--written-to", is_flag=True, help="An Observation changes before each call: each page is asked of the database."
-)
-def main(data: Path, observations: int, written_to: bool) -> None:
+def main(data: Path, observations: int) -> None:
     """Load in steps and measure at each."""
     patients, samples = read_records(data)
     console = Console(width=140)
-    table = Table(
-        f"search, page of {PAGE}", "Observations", "entries", "p50 ms", "p99 ms", "of pymongo", "of p50 at 10,000"
-    )
-    first: dict[str, float] = {}
+    names = ("asked", f"search, page of {PAGE}", "Observations", "entries", "p50 ms", "p99 ms")
+    table = Table(*names, "of p50", "of pymongo", "of p50 at 10,000")
+    first: dict[tuple[str, str], float] = {}
     with tempfile.TemporaryDirectory() as scratch, EmbeddedMongod(Path(scratch), cache_size=4 * 2**30) as mongod:
         settings = Settings.from_environment({}, mongodb_uri=mongod.uri, database="scale", data_directory=Path(scratch))
-        composition = Composition(settings)
-        store = Recorder(mongod.uri, "scale")
-        store.asked = []
-        store.prepare()
-        composition._store = store
-        context = partial(composition.open_context, OPEN_CALLER, "scale", "en", BASE)
+        servers = {way: _server(settings, mongod.uri, way) for way in _WAYS}
         loaded = 0
         for step in [step for step in (_SMALLEST, 100_000, 1_000_000) if step < observations] + [observations]:
             started = time.monotonic()
@@ -251,22 +263,38 @@ def main(data: Path, observations: int, written_to: bool) -> None:
             seconds = time.monotonic() - started
             console.print(f"{count:,} resources more in {seconds:.0f} s: {count / seconds:,.0f}/s, without HTTP")
             loaded = step
-            for case in cases(patients, samples):
-                ours, plain, entries = measure(context, store, case, written_to=written_to)
-                half = percentile(ours, 0.5)
-                first.setdefault(case.name, half)
-                table.add_row(
-                    case.name,
-                    f"{step:,}",
-                    f"{statistics.mean(entries):.0f}",
-                    f"{half:.2f}",
-                    f"{percentile(ours, 0.99):.2f}",
-                    f"{statistics.median(ours) / statistics.median(plain):.2f} ×",
-                    f"{half / first[case.name]:.2f} ×",
-                )
+            for way, (composition, store) in servers.items():
+                context = partial(composition.open_context, OPEN_CALLER, "scale", "en", BASE)
+                for case in cases(patients, samples):
+                    measured = measure(context, store, case, way)
+                    half = first.setdefault((way, case.name), percentile(measured.ours, 0.5))
+                    table.add_row(way, case.name, f"{step:,}", *_row(measured, half))
         console.print(table)
-        report_size(console, store)
-        composition.close()
+        report_size(console, servers["first"][1])
+        for composition, _ in servers.values():
+            composition.close()
+
+
+def _server(settings: Settings, uri: str, way: Way) -> tuple[Composition, Recorder]:
+    """Return a server of its own, with or without a memory."""
+    composition = Composition(settings)
+    store = Recorder(uri, settings.database, body_cache=0 if way == "first" else settings.body_cache_size)
+    store.asked = []
+    store.prepare()
+    composition._store = store
+    return composition, store
+
+
+def _row(measured: Measured, half_at_first: float) -> tuple[str, ...]:
+    half, most = percentile(measured.ours, 0.5), percentile(measured.ours, 0.99)
+    return (
+        f"{statistics.mean(measured.entries):.0f}",
+        f"{half:.2f}",
+        f"{most:.2f}",
+        f"{most / half:.1f} ×",
+        f"{statistics.median(measured.ours) / statistics.median(measured.plain):.2f} ×",
+        f"{half / half_at_first:.2f} ×",
+    )
 
 
 def report_size(console: Console, store: MongoStore) -> None:
