@@ -3,7 +3,7 @@
 Facts are values: gathered before, compared and cached as a whole, never looked up by a rule.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fhir_server.access.caller import Caller
 from fhir_server.access.consents import Effect
@@ -48,6 +48,11 @@ class Facts:
     def own_keys(self) -> tuple[str, ...]:
         """Under what the caller's deposits are theirs: see ``owner_keys``."""
         return owner_keys(self.caller)
+
+
+def personal_keys(caller: Caller) -> tuple[str, ...]:
+    """Return the references and identifiers of the caller alone: what one person has declared is no colleague's."""
+    return caller_keys(replace(caller, organization=None, organization_identifiers=()))
 
 
 def caller_keys(caller: Caller) -> tuple[str, ...]:

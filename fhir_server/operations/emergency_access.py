@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from fhir_server.access.caller import Caller, Mode
 from fhir_server.access.consents import prevail
-from fhir_server.access.facts import RecordFacts, caller_keys
+from fhir_server.access.facts import RecordFacts, personal_keys
 from fhir_server.access.matrix import find_habilitation
 from fhir_server.audit.legal_bases import EMERGENCY
 from fhir_server.context import RequestContext
@@ -107,7 +107,7 @@ def _check_opposition(record: RecordFacts, mode: str) -> None:
 
 
 def _record(ctx: RequestContext, patient: str, mode: str, reason: str, until: Any) -> Mapping[str, Any]:
-    keys = list(caller_keys(ctx.caller))
+    keys = list(personal_keys(ctx.caller))
     return {
         "_id": ctx.request_id,
         "keys": keys,

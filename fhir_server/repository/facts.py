@@ -5,7 +5,7 @@ patient in context takes part in, and one for emergencies that they have declare
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 from fhir_server.access.caller import Caller
 from fhir_server.access.care_circle import is_attending, members_in_force
 from fhir_server.access.consents import effects_of
-from fhir_server.access.facts import Facts, RecordFacts, caller_keys
+from fhir_server.access.facts import Facts, RecordFacts, caller_keys, personal_keys
 from fhir_server.access.identities import name_of
 from fhir_server.access.naming import naming
 from fhir_server.access.representation import is_adult, is_representative
@@ -170,8 +170,7 @@ class FactsReader:
         return name_of(reference) in caller_keys(self.caller)
 
     def _is_caller_in_person(self, reference: Mapping[str, Any]) -> bool:
-        alone = replace(self.caller, organization=None, organization_identifiers=())
-        return name_of(reference) in caller_keys(alone)
+        return name_of(reference) in personal_keys(self.caller)
 
     def _emergencies(self) -> dict[str, str]:
         if self._declared is None:
@@ -179,7 +178,7 @@ class FactsReader:
         return self._declared
 
     def _read_emergencies(self) -> dict[str, str]:
-        keys = list(caller_keys(self.caller))
+        keys = list(personal_keys(self.caller))
         filter = {"keys": {"$in": keys}, "until": {"$gt": self.now}}
         return {one["patient"]: one["mode"] for one in self.records.find(EMERGENCIES, filter, (("until", 1),))}
 

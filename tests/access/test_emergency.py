@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from fhir_server.repository.facts import EMERGENCIES
-from tests.access.callers import World, backend, operator, patient, professional
+from tests.access.callers import STRUCTURE, World, backend, operator, patient, professional
 from tests.access.records import GP, consent, resource
 from tests.access.test_records import documents, gp, marie, nurse, other, record
 
@@ -220,3 +220,13 @@ def test_the_trail_tells_the_emergency_its_reason_and_all_that_was_seen_in_it(re
     assert all("BTG" not in purposes(event) for event in events if event not in by_other)
     assert record.ask(other).get("AuditEvent").ids == []
     assert "Patient inconscient" in str(record.ask(marie).get("AuditEvent?_count=100").resources)
+
+
+def test_an_emergency_is_that_of_who_declared_it_and_no_colleagues(record: World) -> None:
+    clinic = {"organization": "Organization/clinic", "organization_identifiers": (f"{STRUCTURE}|750000001",)}
+    one = professional("other", "899700000022", **clinic)
+    colleague = professional("colleague", "899700000077", **clinic)
+    assert declare(record, one, patient=of("marie"), **URGENT).status == 200
+    assert documents(record, one, "&patient=marie") == {"plain", "later", "psy"}
+    assert documents(record, colleague, "&patient=marie") == set()
+    assert record.ask(colleague).get("DocumentReference/plain").status == 404
