@@ -9,6 +9,7 @@ from fhir_server.access.caller import LOCAL_CALLER
 from fhir_server.access.care_circle import is_attending
 from fhir_server.access.listings import SOLE
 from fhir_server.access.policy import Action, Policy
+from fhir_server.audit.codes import HIDDEN_FROM_REPRESENTATIVES, to_coding
 from fhir_server.audit.frames import EMERGENCY
 from fhir_server.audit.provenance import build_consequence
 from fhir_server.audit.touched import Touched
@@ -222,8 +223,11 @@ class Repository:
         """Write what the server itself has to say about what the caller does, with further records, all or nothing.
 
         It is noted in the caller's trail, and a Provenance says by which ``article`` and for what ``reason``.
-        For consequences that the law attaches to an act, never for the act itself.
+        For consequences that the law attaches to an act, never for the act itself. Those of a secret connection are
+        kept from representatives, as its traces are.
         """
+        if self.policy.caller.secret:
+            proposals = [_kept_from_representatives(one) for one in proposals]
         policy, caused = Policy(LOCAL_CALLER), build_consequence(self.policy.caller, article, reason)
         writer = Writer(
             self.store, policy, self.rules, self.base_url, self.clock, self.registry, self.trail, records, caused
@@ -278,3 +282,10 @@ class Repository:
             now = self.store.get_many([reference], with_body=False).get(reference)
             policy = policy.about([now.index["pt"]] if now is not None and "pt" in now.index else [])
         return to_history_filter(policy.filter(resource_type, "history"))
+
+
+def _kept_from_representatives(proposal: Proposal) -> Proposal:
+    resource = proposal.resource or {}
+    meta = resource.get("meta", {})
+    labels = [*meta.get("security", ()), to_coding(HIDDEN_FROM_REPRESENTATIVES)]
+    return replace(proposal, resource={**resource, "meta": {**meta, "security": labels}})

@@ -7,7 +7,7 @@ import pytest
 from fhir_server.repository.facts import EMERGENCIES
 from tests.access.callers import STRUCTURE, World, backend, operator, patient, professional
 from tests.access.records import GP, consent, resource
-from tests.access.test_records import documents, gp, marie, nurse, other, record
+from tests.access.test_records import documents, gp, marie, mother, nurse, other, record
 
 __all__ = ["record"]
 
@@ -230,3 +230,23 @@ def test_an_emergency_is_that_of_who_declared_it_and_no_colleagues(record: World
     assert documents(record, one, "&patient=marie") == {"plain", "later", "psy"}
     assert documents(record, colleague, "&patient=marie") == set()
     assert record.ask(colleague).get("DocumentReference/plain").status == 404
+
+
+@pytest.mark.parametrize("operation", ["$declare-care", "$emergency-access"])
+def test_a_secret_connection_leaves_nothing_that_representatives_see(record: World, operation: str) -> None:
+    given = {} if operation == "$declare-care" else URGENT
+    discreet = professional("other", "899700000022", secret=True)
+    reply = record.ask(discreet).post(f"Patient/{operation}", parameters(patient=of("lea"), **given))
+    assert reply.status == 200, reply.content
+    written = [
+        f"{one['resourceType']}/{one['id']}"
+        for kind in ("Consent", "Communication")
+        for one in record.ask(patient("lea")).get(kind).resources
+    ]
+    assert written, "the child is told"
+    for reference in written:
+        assert record.ask(mother).get(reference).status == 404, reference
+    for kind in ("Consent", "Communication", "Provenance", "AuditEvent", "Patient/lea/*"):
+        found = record.ask(mother).get(f"{kind}{'' if '*' in kind else '?_count=100'}")
+        assert b"Practitioner/other" not in found.content, kind
+        assert b"899700000022" not in found.content, kind
