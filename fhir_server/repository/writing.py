@@ -24,6 +24,7 @@ from fhir_server.repository.authorising import POLICY_INDEX, Authority
 from fhir_server.repository.change import UNCHANGING, Criteria, Known, Proposal, Resource, Written
 from fhir_server.repository.images import Image, build_image, to_document
 from fhir_server.repository.integrity import Integrity
+from fhir_server.repository.looking_up import to_action
 from fhir_server.repository.open_records import OpenRecords
 from fhir_server.repository.planning import Step, check_conditions, identify_steps, references_of
 from fhir_server.repository.provenances import provenance_changes
@@ -173,13 +174,16 @@ class Writer:
         self, proposals: Sequence[Proposal], conditional: Mapping[str, Criteria]
     ) -> tuple[dict[str, int], dict[str, tuple[Document, ...]]]:
         wanted = [(one.criteria, one.action) for one in proposals if one.criteria is not None]
+        written = {criteria.key for criteria, _ in wanted}
         guarded = {criteria.key for criteria, action in wanted if action in ("create", "update")}
+        # What is written on a condition is found by searching, though a reference by the same criteria might find more.
+        referred = [(one, "search" if one.key in written else to_action(one)) for one in conditional.values()]
         # The guards are read first: a match that appears in between then shows as a guard that has moved.
         guards = dict.fromkeys(guarded, 0) | (self.store.guards(guarded) if guarded else {})
         matches = conditions.find_matches(
             self.store,
             self.policy,
-            [*wanted, *((one, "refer") for one in conditional.values())],
+            [*wanted, *referred],
             _MOST_DELETED + 1 if any(one.multiple and one.criteria for one in proposals) else 2,
             self.rules.joins,
             self.base_url,

@@ -4,14 +4,17 @@ from typing import Any
 
 import pytest
 
+from fhir_server.access.caller import Caller
 from fhir_server.access.scopes import parse_scopes
 from fhir_server.context import current_time
 from fhir_server.fhir.json import to_json
 from fhir_server.search.indexer import to_index
 from fhir_server.storage.store import Change, Plan
-from tests.access.callers import World, backend, operator, patient
-from tests.access.records import binary, concept, document, of, resource
+from tests.access.callers import World, backend, operator, patient, professional
+from tests.access.records import binary, concept, document, encounter, of, resource
 from tests.rest.fhir import entry
+
+OBSERVATIONS = parse_scopes("patient/Observation.cruds").scopes
 
 
 @pytest.fixture
@@ -127,3 +130,66 @@ def test_what_very_many_carry_tells_nothing_of_what_few_carry(record: World) -> 
 
     assert carry("many", "few") == carry("few", "nowhere") == 422
     assert carry("few") == 201
+
+
+def refer(world: World, caller: Caller, criteria: str) -> tuple[int, Any]:
+    """Return what the caller is told who refers to a patient by these criteria."""
+    body = {"resourceType": "Observation", "status": "final", "code": concept("x"), "subject": of(criteria)}
+    reply = world.ask(caller).post("Observation", body)
+    return reply.status, reply.body if reply.status != 201 else None
+
+
+GUESSES = (
+    "_id=marie&birthdate={}", "birthdate={}", "_id=marie&_filter=birthdate eq {}", "_id=marie&_content={}",
+    "_id:not=x&birthdate={}", "identifier:text={}",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("guess", GUESSES)
+@pytest.mark.parametrize(
+    "caller",
+    [professional("x", "899700000022"), backend("x"), patient("marie", scopes=OBSERVATIONS)],
+    ids=lambda one: one.kind,
+)
+def test_a_reference_by_criteria_tells_nothing_of_a_patient_but_the_identity(
+    record: World, guess: str, caller: Caller
+) -> None:
+    right, wrong = (refer(record, caller, f"Patient?{guess.format(one)}") for one in ("1979-03-28", "1980-01-01"))
+    assert right == wrong
+    assert right[0] == 412
+
+
+def test_who_feeds_records_refers_to_a_patient_by_identity_alone(record: World) -> None:
+    record.put(
+        resource("Location/ward", name="ward"),
+        resource("Patient/ins", identifier=[{"system": "urn:oid:1.2.3", "value": "279"}]),
+    )
+    for caller in (professional("x", "899700000022"), backend("x")):
+        assert refer(record, caller, "Patient?identifier=urn:oid:1.2.3|279")[0] == 201
+        assert refer(record, caller, "Patient?_id=ins")[0] == 201
+        assert refer(record, caller, "Location?name=ward")[0] == 403, "found, as what is public is, but in no record"
+        assert refer(record, caller, "Patient?identifier=urn:oid:1.2.3|")[0] == 412
+        assert refer(record, caller, "Patient?identifier=x|y,urn:oid:1.2.3|")[0] == 412
+
+
+def test_a_reference_lends_its_sight_to_no_conditional_write(record: World) -> None:
+    body = {"resourceType": "Observation", "status": "final", "code": concept("x"), "subject": of("Patient?_id=marie")}
+    change = {"resourceType": "Patient", "name": [{"family": "x"}]}
+    for caller in (professional("x", "899700000022"), backend("x")):
+        for written in (
+            entry("PUT", "Patient?_id=marie", change),
+            entry("POST", "Patient", change, ifNoneExist="_id=marie"),
+        ):
+            reply = record.ask(caller).transact(written, entry("POST", "Observation", body))
+            assert reply.status == 403, "to them she is not there, nor are they let make her"
+
+
+def test_ones_own_stay_is_not_guessed_by_referring_to_it(record: World) -> None:
+    record.put(encounter("stay", "marie"))
+    app = patient("marie", scopes=OBSERVATIONS, encounter="stay")
+
+    def guess(status: str) -> int:
+        body = {"resourceType": "Observation", "status": "final", "code": concept("x"), "subject": of("Patient/marie")}
+        return record.ask(app).post("Observation", {**body, "encounter": of(f"Encounter?status={status}")}).status
+
+    assert guess("finished") == guess("planned") == 412
