@@ -79,10 +79,22 @@ class Authority:
         """
         described = to_index_document(document)
         authority = self.about([described]) if self.policy.is_of_many else self
-        if _is_content(document) and action in ("read", "search", "refer"):
-            known = self._carriers([document]) if carriers is None else carriers
+        if is_content(document) and action in ("read", "search", "refer"):
+            known = self.carriers([document]) if carriers is None else carriers
             return authority._decide_content(action, document, described, known.get(document.reference, ()))
         return authority.policy.permits(action, described)
+
+    def carriers(self, contents: Sequence[Document]) -> Carriers:
+        """Return what carries each Binary. One round trip, unless some are carried by very many."""
+        references = [one.reference for one in contents]
+        found = self._naming(references)
+        if len(references) > 1 and len(found) == _MOST_CARRIERS:
+            return {one: tuple(self._naming([one])) for one in references}
+        carriers: dict[str, list[Document]] = {one: [] for one in references}
+        for document in found:
+            for target in {name.removeprefix(CONTENT) for name in document.index.get("x", ())} & carriers.keys():
+                carriers[target].append(document)
+        return carriers
 
     def visible(self, documents: Mapping[str, Document]) -> dict[str, Document]:
         """Return the documents that the caller may know of."""
@@ -112,8 +124,8 @@ class Authority:
 
     def _allowed(self, documents: Mapping[str, Document], actions: Sequence[Action]) -> dict[str, Document]:
         """Return the documents on which any of the actions is allowed; what has to be read for it is read at once."""
-        contents = [one for one in documents.values() if _is_content(one)]
-        carriers = self._carriers(contents) if contents else {}
+        contents = [one for one in documents.values() if is_content(one)]
+        carriers = self.carriers(contents) if contents else {}
         read = (*documents.values(), *(one for each in carriers.values() for one in each))
         self._gather(map(to_index_document, read))
         return {
@@ -138,18 +150,6 @@ class Authority:
             if not decision.allowed:
                 return decision
         return decision
-
-    def _carriers(self, contents: Sequence[Document]) -> Carriers:
-        """Return what carries each Binary. One round trip, unless some are carried by very many."""
-        references = [one.reference for one in contents]
-        found = self._naming(references)
-        if len(references) > 1 and len(found) == _MOST_CARRIERS:
-            return {one: tuple(self._naming([one])) for one in references}
-        carriers: dict[str, list[Document]] = {one: [] for one in references}
-        for document in found:
-            for target in {name.removeprefix(CONTENT) for name in document.index.get("x", ())} & carriers.keys():
-                carriers[target].append(document)
-        return carriers
 
     def _naming(self, references: Sequence[str]) -> list[Document]:
         # What tells of a deed carries nothing: the Provenance of putting content here must not stand for its document.
@@ -194,7 +194,8 @@ class Authority:
         return str(local[0][0]) if local else context.get("reference")
 
 
-def _is_content(document: Document) -> bool:
+def is_content(document: Document) -> bool:
+    """Say whether it is a Binary that is there."""
     return document.resource_type == "Binary" and not document.deleted
 
 

@@ -16,7 +16,7 @@ from fhir_server.audit.touched import Touched
 from fhir_server.audit.trail import Trail
 from fhir_server.errors import Deleted, NotFound
 from fhir_server.fhir.json import parse_stored
-from fhir_server.repository.authorising import POLICY_INDEX, Authority
+from fhir_server.repository.authorising import POLICY_INDEX, Authority, is_content
 from fhir_server.repository.change import Criteria, Proposal, Resource, Written
 from fhir_server.repository.criteria import build_criteria, find_matches
 from fhir_server.repository.facts import FactsReader
@@ -26,7 +26,7 @@ from fhir_server.repository.planning import absent, gone
 from fhir_server.repository.searching import PlannedSearch, plan_search
 from fhir_server.repository.sight import Sight
 from fhir_server.repository.stored_parameters import ParameterRegistry
-from fhir_server.repository.touching import to_touched
+from fhir_server.repository.touching import to_touched, touch_contents
 from fhir_server.repository.writing import Writer, WriteRules
 from fhir_server.search.ast import Everything, Node, PatientIs, TokenIn, TypeIs
 from fhir_server.search.building import build_and
@@ -139,6 +139,8 @@ class Repository:
         if self.trail.origin is None:
             return
         touched = [to_touched(action, one, rule) for one in documents]
+        if contents := [one for one in documents if is_content(one)]:
+            touched = touch_contents(touched, contents, self.authority)
         self.trail.disclose(self._in_emergency(touched) if self.policy.caller.kind == "professional" else touched)
 
     def _in_emergency(self, touched: Sequence[Touched]) -> list[Touched]:

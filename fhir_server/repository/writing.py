@@ -20,7 +20,7 @@ from fhir_server.audit.trail import Touched, Trail
 from fhir_server.errors import Conflict, FhirError, Issue, MethodNotAllowed, Structure, Text, join_errors
 from fhir_server.fhir.reference import split_url
 from fhir_server.repository import criteria as conditions
-from fhir_server.repository.authorising import POLICY_INDEX, Authority
+from fhir_server.repository.authorising import POLICY_INDEX, Authority, is_content
 from fhir_server.repository.change import UNCHANGING, Criteria, Known, Proposal, Resource, Written
 from fhir_server.repository.images import Image, build_image, to_document
 from fhir_server.repository.integrity import Integrity
@@ -32,7 +32,7 @@ from fhir_server.repository.published import check_published
 from fhir_server.repository.publishing import Defined, Publication, publish, wait_until_seen
 from fhir_server.repository.sight import Part, Sight
 from fhir_server.repository.stored_parameters import ParameterRegistry
-from fhir_server.repository.touching import to_touched
+from fhir_server.repository.touching import to_touched, touch_contents
 from fhir_server.search.apart import APART_TYPES
 from fhir_server.search.plans import DEFAULT_LIMITS, Limits
 from fhir_server.search.stored import stored_parameters
@@ -113,7 +113,7 @@ class Writer:
         if changing:
             publication = self._publish(images)
             locks = (*_guards(steps, guards), *publication.guards)
-            records = (*self.records, *publication.records, *self.trail.records(_touched(changing, decisions)))
+            records = (*self.records, *publication.records, *self.trail.records(self._touched(changing, decisions)))
             changes = tuple(image.change for image in changing if image.change is not None)
             caller, now = self.policy.caller, self.clock()
             changes += provenance_changes(caller, changing, self.provenance, now, self.base_url)
@@ -156,6 +156,16 @@ class Writer:
         if self.policy.unrestricted:
             return [Decision(True, self.policy.caller.kind)] * len(images)
         return Authority(self.policy, self.store).check(images)
+
+    def _touched(self, images: Sequence[Image], decisions: Sequence[Decision]) -> list[Touched]:
+        touched = [
+            to_touched(image.action, to_document(image), decision.rule)
+            for image, decision in zip(images, decisions, strict=True)
+        ]
+        contents = [image.before for image in images if image.before is not None and is_content(image.before)]
+        if not contents or self.trail.origin is None:
+            return touched
+        return touch_contents(touched, contents, Authority(self.policy, self.store))
 
     def _publish(self, images: Sequence[Image]) -> Publication:
         defined = [
@@ -245,13 +255,6 @@ def _closes_record(image: Image) -> bool:
 def _changed(steps: Sequence[Step]) -> list[Document]:
     """Return the present versions of what is updated or patched."""
     return [step.live for step in steps if step.live is not None and not step.keep and not step.deletes]
-
-
-def _touched(images: Sequence[Image], decisions: Sequence[Decision]) -> list[Touched]:
-    return [
-        to_touched(image.action, to_document(image), decision.rule)
-        for image, decision in zip(images, decisions, strict=True)
-    ]
 
 
 def _full_urls(steps: Sequence[Step], base_url: str) -> dict[str, str]:
