@@ -58,10 +58,13 @@ class Trail:
     asked: list[Asked] = field(default_factory=list)
     refused: list[Event] = field(default_factory=list)
     """Events of a bundle's entries that were refused; they go out with the others."""
+    concerned: str | None = None
+    """The patient, ``Patient/id``, whom the request is about though it names none in its address."""
     _asking: int = -1
 
     def begin(self, interaction: str, segments: tuple[str, ...], parameters: tuple[tuple[str, str], ...]) -> None:
         """Note which interaction what follows belongs to; a bundle begins one for each entry."""
+        self.concerned = None
         if self.origin is None:
             return
         action = _ASKING.get(interaction)
@@ -109,7 +112,11 @@ class Trail:
         self.disclosed, self.asked, self.refused, self._asking = [], [], [], -1
         return [*refused, *self._build(groups)]
 
-    def refusal(self, action: str, status: int, problem: str, touched: Touched | None = None) -> list[Event]:
+    def concern(self, patient: str) -> None:
+        """Note that the request is about this patient, so that they are told even if it is refused."""
+        self.concerned = patient
+
+    def refusal(self, action: str, status: int, problem: str, *touched: Touched) -> list[Event]:
         """Return the events of what was refused; ``problem`` is the issue code that the caller was told.
 
         ``touched`` is what it was about, as far as is known: its patients are told that somebody tried.
@@ -117,10 +124,9 @@ class Trail:
         if self.origin is None:
             return []
         outcome = codes.SERIOUS_FAILURE if status >= 500 else codes.MINOR_FAILURE
-        if touched is None:
-            return self._build([Group(action, None)], outcome, problem)
-        asked = [Noted([Touched(action, touched.reference, 0, touched.patients, touched.labels)])]
-        return self._build(build_groups(asked, ()), outcome, problem)
+        asked = [Noted([Touched(one.action, one.reference, 0, one.patients, one.labels) for one in touched])]
+        groups = build_groups(asked, ()) if touched else [Group(action, self.concerned)]
+        return self._build(groups, outcome, problem)
 
     def _build(self, groups: Iterable[Group], outcome: str = codes.SUCCESS, problem: str = "") -> list[Event]:
         assert self.origin is not None

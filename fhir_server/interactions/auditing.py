@@ -5,14 +5,21 @@ events already, in the transaction of the write itself. If the audit cannot be w
 ``StoreUnavailable``.
 """
 
+from collections.abc import Iterable
+from contextlib import suppress
+
 from fhir_server.audit.touched import Touched
 from fhir_server.context import RequestContext
-from fhir_server.errors import FhirError
+from fhir_server.errors import FhirError, Forbidden
 from fhir_server.interactions.request import FhirRequest
 from fhir_server.interactions.routes import Route, match_route
+from fhir_server.search.indexer import to_index
+from fhir_server.validation.structure import check_structure
 
 _TOLD = frozenset({401, 403})
 _TOLD_OF_INSTANCES = frozenset({404, 410})
+_TOLD_OF_UNSEEN = frozenset({405, 412})
+"""What a write to a resource is answered that is not there for the caller; of one that they see it is no refusal."""
 _ACTIONS = {
     "search-type": "search",
     "search-system": "search",
@@ -50,26 +57,67 @@ def note_refusal(ctx: RequestContext, request: FhirRequest, error: FhirError) ->
 
     What is wrong with a request itself tells nothing about a record.
     """
-    if ctx.trail.origin is None or error.status not in _TOLD | _TOLD_OF_INSTANCES:
+    route = _route(request)
+    if ctx.trail.origin is None or route is None or route.interaction == "capabilities":
         return
-    try:
-        route = match_route(request.method, request.segments)
-    except FhirError:
-        return
-    if error.status in _TOLD_OF_INSTANCES and route.id is None:
-        return
-    action = _ACTIONS.get(route.interaction, route.interaction)
-    if action == "capabilities":
-        return
-    ctx.trail.refused += ctx.trail.refusal(action, error.status, error.issues[0].code, _target(ctx, route))
+    if error.status in _TOLD_OF_UNSEEN:
+        note_unseen(ctx, [route], error.issues[0].code)
+    elif error.status in _TOLD or (error.status in _TOLD_OF_INSTANCES and (route.id or ctx.trail.concerned)):
+        _note(ctx, route, request, error.status, error.issues[0].code)
 
 
-def _target(ctx: RequestContext, route: Route) -> Touched | None:
-    """Return what was asked for, with the patients in whose records it is: they are told, the caller never."""
-    if route.id is None:
+def note_unseen(ctx: RequestContext, routes: Iterable[Route], problem: str = "not-found") -> None:
+    """Note of instances that something was to be done to those which are not there for the caller.
+
+    Whether others' are there at all is the same to see. Who sees all ids that are taken is asking for nobody else's.
+    """
+    if ctx.trail.origin is None:
+        return
+    asked = {
+        f"{one.resource_type}/{one.id}": _action(one)
+        for one in routes
+        if one.id is not None and one.resource_type is not None
+        if not ctx.repository.policy.chooses_ids(one.resource_type)
+    }
+    unseen = ctx.repository.find_unseen(asked) if asked else []
+    if unseen:
+        touched = ctx.repository.find_concerned([(asked[one], one) for one in unseen])
+        ctx.trail.refused += ctx.trail.refusal("operation", 404, problem, *touched)
+
+
+def note_forbidden(ctx: RequestContext, route: Route, request: FhirRequest) -> None:
+    """Note that an entry of a transaction was what was not allowed in it."""
+    ctx.trail.concerned = None
+    _note(ctx, route, request, Forbidden.status, Forbidden.code)
+    ctx.trail.concerned = None
+
+
+def _note(ctx: RequestContext, route: Route, request: FhirRequest, status: int, problem: str) -> None:
+    action = _action(route)
+    touched: list[Touched] = []
+    if route.id is not None:
+        touched = ctx.repository.find_concerned([(action, f"{route.resource_type}/{route.id}")])
+    elif status == Forbidden.status and route.interaction == "create":
+        ctx.trail.concerned = _patient_of(ctx, request, route)
+    ctx.trail.refused += ctx.trail.refusal(action, status, problem, *touched)
+
+
+def _patient_of(ctx: RequestContext, request: FhirRequest, route: Route) -> str | None:
+    """Return in whose record a resource was to be created, if it is one at all."""
+    resource, patient = request.resource, None
+    if resource is None or check_structure(resource, expected_type=route.resource_type):
         return None
-    reference = f"{route.resource_type}/{route.id}"
-    patients, labels = ctx.repository.find_concerned(reference)
-    if not patients and route.resource_type == "Patient":
-        patients = (reference,)
-    return Touched(route.interaction, reference, 0, patients, labels)
+    with suppress(FhirError):  # what cannot be indexed is in no record
+        patient = to_index(resource, ctx.base_url).get("pt")
+    return None if patient is None else str(patient)
+
+
+def _route(request: FhirRequest) -> Route | None:
+    try:
+        return match_route(request.method, request.segments)
+    except FhirError:
+        return None
+
+
+def _action(route: Route) -> str:
+    return _ACTIONS.get(route.interaction, route.interaction)

@@ -7,7 +7,7 @@ from fhir_server.audit.provenance import HEADER, parse_header
 from fhir_server.context import RequestContext
 from fhir_server.errors import FhirError, MethodNotAllowed, Text
 from fhir_server.interactions.answer import answer_written
-from fhir_server.interactions.auditing import write_events, write_refusal
+from fhir_server.interactions.auditing import note_unseen, write_events, write_refusal
 from fhir_server.interactions.batch import bundle
 from fhir_server.interactions.capabilities import capabilities
 from fhir_server.interactions.explain import search_or_explain
@@ -54,7 +54,10 @@ def _with_provenance(ctx: RequestContext, request: FhirRequest) -> RequestContex
 
 def _write(ctx: RequestContext, request: FhirRequest, route: Route) -> FhirResponse:
     proposal = PROPOSERS[route.interaction](ctx, request, route)
-    return answer_written(ctx, request, route, ctx.repository.write([proposal])[0])
+    written = ctx.repository.write([proposal])[0]
+    if not written.count:
+        note_unseen(ctx, [route])
+    return answer_written(ctx, request, route, written)
 
 
 def _operation(ctx: RequestContext, request: FhirRequest, route: Route) -> FhirResponse:

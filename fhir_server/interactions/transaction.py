@@ -5,9 +5,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from fhir_server.context import RequestContext
-from fhir_server.errors import Deleted, FhirError, Invalid, NotFound, NotSupported, Text, join_errors
+from fhir_server.errors import Deleted, FhirError, Forbidden, Invalid, NotFound, NotSupported, Text, join_errors
 from fhir_server.fhir.bundle import build_response_bundle
 from fhir_server.interactions.answer import answer_written
+from fhir_server.interactions.auditing import note_forbidden, note_refusal, note_unseen
 from fhir_server.interactions.entries import Entry, build_entry
 from fhir_server.interactions.entry_answers import answer_entry, refuse_entry
 from fhir_server.interactions.operation import get_operation
@@ -35,10 +36,15 @@ def transaction(
     """
     planned = _plan(ctx, request, entries)
     reads = [one for one in planned if one.proposal is None]
-    if reads:
-        _check_reads(ctx, planned, reads, dispatch)
     writes = [one for one in planned if one.proposal is not None]
-    written = ctx.repository.write([one.proposal for one in writes if one.proposal is not None]) if writes else []
+    try:
+        if reads:
+            _check_reads(ctx, planned, reads, dispatch)
+        written = ctx.repository.write([one.proposal for one in writes if one.proposal is not None]) if writes else []
+    except FhirError as error:
+        _note_refused(ctx, planned, error)
+        raise
+    note_unseen(ctx, [one.route for one, outcome in zip(writes, written, strict=True) if not outcome.count])
     answers: list[dict[str, Any]] = [{} for _ in planned]
     for one, outcome in zip(writes, written, strict=True):
         answers[one.entry.position] = answer_entry(answer_written(ctx, one.entry.request, one.route, outcome))
@@ -47,11 +53,22 @@ def transaction(
     return FhirResponse(200, build_response_bundle("transaction-response", answers), route="/ transaction")
 
 
+def _note_refused(ctx: RequestContext, planned: Sequence[_Planned], error: FhirError) -> None:
+    """Note, of a transaction that fails as a whole, what was asked for in vain in it and what was not allowed."""
+    note_unseen(ctx, [one.route for one in planned], error.issues[0].code)
+    if error.status == Forbidden.status:
+        named = {part for issue in error.issues for part in issue.expression}
+        for one in planned:
+            if any(part.startswith(f"Bundle.entry[{one.entry.position}].") for part in named):
+                note_forbidden(ctx, one.route, one.entry.request)
+
+
 def _answer_read(ctx: RequestContext, request: FhirRequest, dispatch: Dispatch) -> dict[str, Any]:
     try:
         return answer_entry(dispatch(ctx, request))
     except (NotFound, Deleted) as gone:
-        # Of what the transaction itself has deleted; anything else was refused before the first write.
+        # Of what the transaction itself deletes, or would; anything else was refused before the first write.
+        note_refusal(ctx, request, gone)
         return refuse_entry(ctx, gone)
 
 

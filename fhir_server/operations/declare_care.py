@@ -52,6 +52,7 @@ def declare_care(ctx: RequestContext, request: FhirRequest, route: Route) -> Fhi
             Text("Only health professionals take part in care", "Seuls les professionnels participent aux soins")
         )
     patient = find_patient(ctx.repository, values)
+    ctx.trail.concern(patient)
     records = ctx.repository.policy.about([patient]).facts().records
     if not records or not records[0].open:
         raise NotFound(Text("There is no such open record", "Ce dossier n’existe pas ou n’est pas ouvert"))

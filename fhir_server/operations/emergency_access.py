@@ -61,6 +61,7 @@ def emergency_access(ctx: RequestContext, request: FhirRequest, route: Route) ->
         raise CodeInvalid(Text(f"mode is {_MODE.en}", f"mode vaut {_MODE.fr}"), expression="Parameters.mode")
     _check_habilitation(ctx.caller, mode)
     patient = find_patient(ctx.repository, values)
+    ctx.trail.concern(patient)
     _check_opposition(_facts(ctx, patient), mode)
     ctx.trail.declare(cast(Mode, mode), reason[:_LONGEST_REASON])
     until = ctx.now + timedelta(seconds=ctx.settings.emergency_access_lifetime)

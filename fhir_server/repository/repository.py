@@ -1,13 +1,12 @@
 """The door to clinical data: whoever holds a ``Repository`` can reach what its caller may reach, and nothing else."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 from fhir_server.access.caller import LOCAL_CALLER
 from fhir_server.access.care_circle import is_attending
-from fhir_server.access.listings import SOLE
 from fhir_server.access.policy import Action, Policy
 from fhir_server.audit.codes import HIDDEN_FROM_REPRESENTATIVES, to_coding
 from fhir_server.audit.frames import EMERGENCY
@@ -18,6 +17,7 @@ from fhir_server.errors import Deleted, NotFound
 from fhir_server.fhir.json import parse_stored
 from fhir_server.repository.authorising import POLICY_INDEX, Authority, is_content
 from fhir_server.repository.change import Criteria, Proposal, Resource, Written
+from fhir_server.repository.concerned import Asked, find_concerned, find_unseen
 from fhir_server.repository.criteria import build_criteria, find_matches
 from fhir_server.repository.facts import FactsReader
 from fhir_server.repository.including import Included, find_included
@@ -153,20 +153,13 @@ class Repository:
         records = self.policy.about(patients).facts().records if patients else ()
         return next((f"{EMERGENCY}{record.emergency}" for record in records if record.emergency), "")
 
-    def find_concerned(self, reference: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """Return the patients to be told that the resource was asked for in vain, and its labels. For the trail alone.
+    def find_concerned(self, asked: Sequence[Asked]) -> list[Touched]:
+        """Return what was asked for in vain, with the patients to be told; see ``concerned``. For the trail alone."""
+        return find_concerned(self.sight, asked)
 
-        They are told though the caller may not see it; but holders themselves not of a list that tells them nothing,
-        which has no label to keep that from them.
-        """
-        known = self.store.get_many([reference], with_body=False, index_fields=POLICY_INDEX)
-        if reference not in known:
-            return (), ()
-        index = known[reference].index
-        patients = tuple(one for one in index.get("c", ()) if one.startswith("Patient/"))
-        if reference.partition("/")[0] in SOLE and self.policy.caller.patient is not None:
-            patients = patients if self.sight.visible(known) else ()
-        return patients, tuple(index.get("l", ()))
+    def find_unseen(self, references: Iterable[str]) -> list[str]:
+        """Return those of the references under which there is nothing that the caller may know of."""
+        return find_unseen(self.sight, references)
 
     def restrict(self, resource_type: str | None, tree: Node, action: Action = "search") -> Node:
         """Return ``tree`` narrowed to what the caller may see of the type.

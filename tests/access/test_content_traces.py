@@ -18,17 +18,21 @@ def seen_of_content(world: World, holder: Caller, content: str) -> list[str]:
 def test_the_holder_is_told_who_read_the_content_of_a_document(record: World) -> None:
     assert record.ask(gp).get("Binary/plain").status == 200
     assert seen_of_content(record, marie, "Binary/plain") == ["read"]
+    assert record.ask(other).get("Binary/plain").status == 404
+    assert seen_of_content(record, marie, "Binary/plain") == ["read", "read"]
     history = record.ask(marie).get("Patient/marie/$historique-acces", Accept_Language="en")
     assert b"looked at the content of documents" in history.content
+    assert b"tried to look at the content of documents" in history.content
 
 
 def test_traces_of_content_are_hidden_with_what_carries_it(record: World) -> None:
-    for content in ("Binary/secret", "Binary/child"):
-        record.ask(lea).get(content)
-    assert len(seen_of_content(record, lea, "Binary/secret")) == 1
-    assert len(seen_of_content(record, lea, "Binary/child")) == 1
+    for caller in (lea, mother):
+        for content in ("Binary/secret", "Binary/child"):
+            record.ask(caller).get(content)
+    assert len(seen_of_content(record, lea, "Binary/secret")) == 2
+    assert len(seen_of_content(record, lea, "Binary/child")) == 2
     assert seen_of_content(record, mother, "Binary/secret") == []
-    assert len(seen_of_content(record, mother, "Binary/child")) == 1
+    assert len(seen_of_content(record, mother, "Binary/child")) == 2
 
 
 def test_content_that_was_read_in_an_emergency_is_told_as_such(record: World) -> None:
