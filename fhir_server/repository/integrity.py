@@ -136,7 +136,9 @@ def check_content(images: Iterable[tuple[str, str, Collection[str]]], known: Map
 
 
 def _content(index: Mapping[str, Any]) -> list[str]:
-    return [target.removeprefix(CONTENT) for target in index.get("x", ()) if target.startswith(CONTENT)]
+    """Return the Binaries that a resource carries: those that its urls lead to and those that it refers to."""
+    targets = (target.removeprefix(CONTENT) for target in index.get("x", ()))
+    return [target for target in targets if target.startswith("Binary/")]
 
 
 def _references(index: Mapping[str, Any]) -> list[str]:

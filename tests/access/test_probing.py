@@ -1,17 +1,19 @@
 """Attacks 21 and 23: what a write is answered tells nothing of what its caller may not see."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from fhir_server.access.caller import Caller
 from fhir_server.access.scopes import parse_scopes
+from fhir_server.app import Composition
 from fhir_server.context import current_time
 from fhir_server.fhir.json import to_json
 from fhir_server.search.indexer import to_index
 from fhir_server.storage.store import Change, Plan
 from tests.access.callers import World, backend, operator, patient, professional
-from tests.access.records import binary, concept, document, encounter, of, resource
+from tests.access.records import TITLED, binary, concept, document, encounter, of, resource
 from tests.rest.fhir import entry
 
 OBSERVATIONS = parse_scopes("patient/Observation.cruds").scopes
@@ -193,3 +195,26 @@ def test_ones_own_stay_is_not_guessed_by_referring_to_it(record: World) -> None:
         return record.ask(app).post("Observation", {**body, "encounter": of(f"Encounter?status={status}")}).status
 
     assert guess("finished") == guess("planned") == 412
+
+
+@pytest.mark.parametrize("check", [True, False], ids=["targets checked", "targets unchecked"])
+@pytest.mark.parametrize("form", ["attachment", "reference", "extension"])
+def test_no_setting_lets_anybody_carry_others_content(
+    make_composition: Callable[..., Composition], form: str, check: bool
+) -> None:
+    world = World(make_composition(referential_integrity_write=check))
+    people = (resource(f"Patient/{one}", birthDate="1979-03-28") for one in ("marie", "luc"))
+    world.put(*people, binary("lucs"), document("lucs", "luc"))
+    made = document("x", "marie", content=TITLED)
+    match form:
+        case "attachment":
+            made["content"] = [{"attachment": {"url": "Binary/lucs"}}]
+        case "reference":
+            made["context"] = {"related": [of("Binary/lucs")]}
+        case _:
+            made["extension"] = [{"url": "http://x.example", "valueReference": of("Binary/lucs")}]
+    assert world.ask(patient("marie")).post("DocumentReference", made).status == 422
+    assert world.ask(patient("marie")).get("Binary/lucs").status == 404
+    own = world.ask(patient("marie")).create({"resourceType": "Binary", "contentType": "text/plain", "data": "eA=="})
+    carrying = {**document("x", "marie", content=TITLED), "context": {"related": [of(f"Binary/{own['id']}")]}}
+    assert world.ask(patient("marie")).post("DocumentReference", carrying).status == 201
