@@ -27,6 +27,8 @@ Carriers = Mapping[str, Sequence[Document]]
 """What carries each Binary, by the Binary's reference."""
 _MOST_CARRIERS = 1_000
 _META = frozenset({"id", "meta", "resourceType"})
+_SETTLED = frozenset({"versionId", "lastUpdated", "security"})
+"""Of ``meta`` what the server sets, and the labels, which have rules of their own."""
 
 
 class Change(Protocol):
@@ -214,7 +216,14 @@ def to_delta(before: Document | None, after: Document | None) -> Delta:
     old, new = parse_stored(before.body), parse_stored(after.body)
     names = (old.keys() | new.keys()) - _META
     elements = frozenset(name.removeprefix("_") for name in names if old.get(name) != new.get(name))
+    if _claims(old) != _claims(new):
+        elements |= {"meta"}
     return Delta(elements, labels, moves=before.index.get("pt") != after.index.get("pt"))
+
+
+def _claims(resource: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what ``meta`` says besides the version and the labels: source, profiles, tags."""
+    return {name: value for name, value in resource.get("meta", {}).items() if name not in _SETTLED}
 
 
 def _refusal(decision: Decision) -> Text:

@@ -140,6 +140,24 @@ def test_nobody_changes_labels_or_owners_to_their_gain(record: World, change: di
     assert record.ask(marie).post("DocumentReference", {**made, **change}).status in (403, 422)
 
 
+@pytest.mark.parametrize(
+    "claim", [{"source": "http://forged.example"}, {"tag": [{"code": "x"}]}, {"profile": ["http://forged.example/p"]}]
+)
+def test_who_may_mask_others_data_may_not_change_what_is_claimed_of_it(record: World, claim: dict[str, Any]) -> None:
+    ((name, value),) = claim.items()
+    json_patch = {"Content_Type": "application/json-patch+json"}
+    operations = [{"op": "add", "path": "/meta", "value": {name: value}}]
+    added = [{"op": "add", "path": f"/meta/{name}", "value": value}]
+    for caller, reference in ((marie, "DocumentReference/plain"), (marie, "Patient/marie"), (mother, "Patient/lea")):
+        assert record.ask(caller).patch(reference, added, **json_patch).status == 403
+        assert record.ask(caller).patch(reference, operations, **json_patch).status == 403
+    mask = {"security": [{"system": VISIBILITY, "code": "MASQUE_PS"}]}
+    given = {"resourceType": "Parameters", "parameter": [{"name": "meta", "valueMeta": mask}]}
+    assert record.ask(marie).post("DocumentReference/plain/$meta-add", given).status == 200
+    made = record.ask(marie).create({**document("x", "marie"), "content": [{"attachment": {"title": "mine"}}]})
+    assert record.ask(marie).patch(f"DocumentReference/{made['id']}", added, **json_patch).status == 200
+
+
 def test_rights_are_not_written_by_who_gains_by_them(record: World) -> None:
     permit = consent("mine", "marie", "permit", OTHER)
     for caller in (other, hospital, operator(), gp, luc):
