@@ -12,7 +12,7 @@ from typing import Any
 
 from fhir_server.access.identities import name_of
 from fhir_server.access.periods import covers
-from fhir_server.fhir.datatypes import date_range
+from fhir_server.fhir.datatypes import date_range, parse_instant
 from fhir_server.search.ast import Everything, HasLabel, Node, Nothing, OwnedBy, PointsTo, ReferenceIs
 from fhir_server.search.building import build_and, build_not, build_or
 
@@ -81,8 +81,15 @@ def _is_in_force(consent: Mapping[str, Any]) -> bool:
 
 
 def _order(consent: Mapping[str, Any]) -> tuple[datetime, str, str]:
-    stated = date_range(consent["dateTime"])[0] if consent.get("dateTime") else datetime.min.replace(tzinfo=UTC)
-    return stated, consent.get("meta", {}).get("lastUpdated", ""), consent.get("id", "")
+    """Return the place of a consent: by when it was given, at the end of the day if no hour is said.
+
+    That is never later than when it was written down.
+    """
+    stated = date_range(consent["dateTime"])[1] if consent.get("dateTime") else datetime.min.replace(tzinfo=UTC)
+    written = consent.get("meta", {}).get("lastUpdated", "")
+    # Otherwise whoever dates theirs ahead would prevail over all that the holder decides until then.
+    given = min(stated, parse_instant(written)) if written else stated
+    return given, written, consent.get("id", "")
 
 
 def _effects(

@@ -7,6 +7,7 @@ import pytest
 from fhir_server.access.labels import VISIBILITY
 from fhir_server.access.scopes import parse_scopes
 from fhir_server.app import Composition
+from fhir_server.context import current_time
 from tests.access.callers import World, backend, operator, patient, professional, representative
 from tests.access.records import DENTIST, GP, NURSE, OTHER, ROLE, binary, circle, consent, document, resource
 
@@ -98,6 +99,19 @@ def test_consents_decide_from_the_next_request_on(record: World) -> None:
     assert documents(record, nurse) == set()
     record.put({**consent("again", "marie", "permit", NURSE), "dateTime": "2026-07-01"})
     assert documents(record, nurse) == {"plain", "later"}, "the latest prevails"
+
+
+@pytest.mark.parametrize("ahead", ["2099-01-01", "9999", "2099-01-01T00:00:00+14:00"])
+def test_nobody_prevails_over_later_consents_by_dating_theirs_ahead(record: World, ahead: str) -> None:
+    permit = {**consent("x", "lea", "permit", OTHER), "dateTime": ahead}
+    record.ask(mother).create({name: value for name, value in permit.items() if name != "id"})
+    assert documents(record, other, "&patient=lea") == {"secret", "child"}
+    for day in (current_time().isoformat(timespec="seconds"), current_time().date().isoformat()):
+        deny = {**consent("y", "lea", "deny", OTHER), "dateTime": day}
+        made = record.ask(lea).create({name: value for name, value in deny.items() if name != "id"})
+        assert documents(record, other, "&patient=lea") == set(), day
+        assert record.ask(lea).put(f"Consent/{made['id']}", {**made, "status": "inactive"}).status == 200
+        assert documents(record, other, "&patient=lea") == {"secret", "child"}
 
 
 def test_a_consent_may_hide_one_thing_or_those_that_refer_to_it(record: World) -> None:
