@@ -5,6 +5,7 @@ count. Fractions finer than a millisecond widen the range to whole milliseconds,
 Spec: http://hl7.org/fhir/R4/search.html#date
 """
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -26,6 +27,8 @@ LONG = timedelta(days=1)
 
 _MILLISECOND = timedelta(milliseconds=1)
 _SECOND = timedelta(seconds=1)
+_USUAL = re.compile(r"\d{4}-\d\d-\d\dT(?:[01]\d|2[0-3]):\d\d:\d\d(?:Z|[+-](?:0\d|1[0-3]):[0-5]\d|[+-]14:00)", re.ASCII)
+"""Whole seconds with a time zone. ``fromisoformat`` alone would also take what FHIR does not have, such as weeks."""
 _TEXTS = frozenset({"date", "dateTime", "instant", "System.Date", "System.DateTime"})
 
 
@@ -130,7 +133,7 @@ def to_bounds(prefix: Prefix, low: datetime, high: datetime, start: str = "s", e
 
 def date_range(text: str) -> Range:
     """Return the half-open range of a date of any precision, in whole milliseconds. Raises ``Value``."""
-    if len(text) in (20, 25) and text[10] == "T":
+    if _USUAL.fullmatch(text):
         quick = _whole_second(text)
         if quick is not None:
             return quick
@@ -139,9 +142,7 @@ def date_range(text: str) -> Range:
 
 
 def _whole_second(text: str) -> Range | None:
-    """Take the form that nearly all records have the short way; None for any other, or a faulty one."""
-    if not text.isascii():
-        return None
+    """Take the form that nearly all records have the short way; None for a faulty one."""
     try:
         start = datetime.fromisoformat(text).astimezone(UTC)
     except (ValueError, OverflowError):

@@ -1,5 +1,6 @@
 """Each parameter type: what R4's search page says a value finds, from query text to index document."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -183,6 +184,28 @@ def test_a_timing_counts_by_its_outer_limits() -> None:
 def test_a_date_that_is_none_is_refused(value: str) -> None:
     with pytest.raises(Value):
         finds(observation(), "date", value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2013-W11-4T10:00:00Z",
+        "2013-W11-4T10:00:00+01:00",
+        "2013-03-14T10:00:00+23:59",
+        "2013-03-14T10:00+01:00:00",
+        "2013-03-14T100000.000000Z",
+        "2013-03-14T10:00:00,00000",
+    ],
+)
+def test_other_forms_of_iso_8601_are_no_dates_of_fhir(text: str) -> None:
+    with pytest.raises(Value):
+        date_range(text)
+
+
+def test_a_fraction_without_a_time_zone_is_of_utc_and_as_precise_as_it_is_written() -> None:
+    low, high = date_range("2013-03-14T10:00:00.00000")
+    assert (low, high - low) == (datetime(2013, 3, 14, 10, tzinfo=UTC), timedelta(milliseconds=1))
+    assert date_range("2013-03-14T10:00:00.0000Z") == (low, high)
 
 
 def test_dates_at_the_ends_of_time_stay_within() -> None:
