@@ -159,7 +159,8 @@ def page_links(
 @lru_cache(maxsize=256)
 def _to_query(used: tuple[tuple[str, str], ...]) -> str:
     """Return the pairs as a query string; a search that is asked again, or has further links, says the same."""
-    return urlencode(used, quote_via=quote, safe="|,:/$")
+    # A bar must be escaped in a URI (RFC 3986), which the type of Bundle.link.url is; strict readers refuse it.
+    return urlencode(used, quote_via=quote, safe=",:/$")
 
 
 def _url(base_url: str, path: str, query: str) -> str:

@@ -3,8 +3,10 @@
 import copy
 import itertools
 import os
+import re
 import threading
 from datetime import UTC, datetime, timedelta
+from urllib.parse import parse_qsl
 
 import pytest
 from hypothesis import given
@@ -100,7 +102,15 @@ def test_links_are_self_first_previous_and_next() -> None:
         lifetime=timedelta(hours=1),
     )
     assert [link.relation for link in links] == ["self", "first", "next"]
-    assert links[0].url == "http://here.example/fhir/Observation?code=http://loinc.org|1-2"
+    assert links[0].url == "http://here.example/fhir/Observation?code=http://loinc.org%7C1-2"
     token = links[2].url.partition("?_page=")[2]
     assert SEALER.open(token, "c", "p", NOW).keyset == keyset
     assert self_link("http://here.example/fhir", "", ()).url == "http://here.example/fhir"
+
+
+def test_a_self_link_is_a_uri_that_strict_readers_take() -> None:
+    """Of what a value may hold, RFC 3986 lets only these characters stand in a query unescaped."""
+    value = "a|b\\,c$d e\"<>^`{}[]é#%+&=*'"
+    url = self_link("http://here.example/fhir", "Patient", (("name", value),)).url
+    assert re.fullmatch(r"(?:[A-Za-z0-9._~!$&'()*+,;=:@/?-]|%[0-9A-F]{2})+", url)
+    assert parse_qsl(url.partition("?")[2]) == [("name", value)]
