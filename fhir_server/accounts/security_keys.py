@@ -72,7 +72,10 @@ class SecurityKeys:
             return False
         id, label = bytes_to_base64url(made.credential_id), name.strip()[:_LONGEST_NAME]
         key = SecurityKey(id, made.credential_public_key, made.sign_count, label, now)
-        return self.directory.add_security_key(account.id, key, to_actor(account, address))
+        if not self.directory.add_security_key(account.id, key, to_actor(account, address)):
+            return False
+        self.sessions.note_enrolled(session)
+        return True
 
     def begin_authentication(self, session: Session, account: Account) -> dict[str, Any]:
         """Return the options that the browser needs to ask one of the account's authenticators."""

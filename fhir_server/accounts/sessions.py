@@ -42,6 +42,8 @@ class Session:
     situation: str = ""
     enrolment: bytes | None = None
     """The sealed secret of a one-time password that is being set up."""
+    enrolled: bool = False
+    """Whether a security key has been registered in it: who waits to set up a second step has done so."""
     agent: str = ""
     """Browser and system in a few words, for the list that its owner sees."""
     provider: str = ""
@@ -117,6 +119,10 @@ class Sessions:
         """Keep the sealed secret of a one-time password until a code proves that it has been taken over."""
         self.records.change(COLLECTION, {"_id": session.id}, [{"$set": {"enrolment": {"$literal": sealed}}}])
 
+    def note_enrolled(self, session: Session) -> None:
+        """Note that a security key has been registered in this session."""
+        self.records.change(COLLECTION, {"_id": session.id}, [{"$set": {"enrolled": True}}])
+
     def challenge(self, session: Session, challenge: Mapping[str, Any]) -> None:
         """Keep what a ceremony in this session must answer; the one before is forgotten."""
         self.records.change(COLLECTION, {"_id": session.id}, [{"$set": {"challenge": {"$literal": dict(challenge)}}}])
@@ -159,6 +165,7 @@ def _session(found: Mapping[str, Any]) -> Session:
         amr=tuple(found["amr"]),
         situation=found["situation"],
         enrolment=found.get("enrolment"),
+        enrolled=found.get("enrolled", False),
         agent=found["agent"],
         provider=found.get("provider", ""),
         id_token=found.get("id_token"),

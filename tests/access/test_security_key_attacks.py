@@ -1,5 +1,6 @@
 """Attacks on security keys: other sites, replayed and crossed ceremonies, clones, nonsense."""
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -157,3 +158,39 @@ def test_a_key_is_registered_by_our_own_page_alone(site: Site) -> None:
     answer = Authenticator().create(options)
     assert browser.send("/auth/login/enrol/webauthn", answer, X_CSRF_Token="wrong").status_code == 403
     assert browser.send("/auth/login/enrol/webauthn", "text").status_code == 403
+
+
+def waiting(site: Site) -> tuple[Browser, Browser]:
+    """Return two browsers that have given the password of an account without a second step: a thief's, its owner's."""
+    site.add_patient("dominique")
+    thief, owner = site.browser("198.51.100.7"), site.browser()
+    for browser in (thief, owner):
+        browser.sign_in("dominique")
+        browser.get("/auth/login/enrol")
+    return thief, owner
+
+
+def test_who_has_the_password_alone_does_not_pass_by_the_key_that_its_owner_registers_meanwhile(
+    make_site: Callable[..., Site],
+) -> None:
+    site = make_site(second_factor="required")
+    thief, owner = waiting(site)
+    options = owner.send("/auth/login/enrol/webauthn/options", {}).get_json()
+    assert owner.send("/auth/login/enrol/webauthn", Authenticator().create(options)).status_code == 200
+    assert thief.post("/auth/login/enrol/done").status_code == 403
+    assert not thief.is_signed_in
+    assert owner.post("/auth/login/enrol/done").status_code == 200
+    assert owner.is_signed_in
+
+
+def test_who_has_the_password_alone_adds_no_key_to_an_account_that_has_an_app_meanwhile(
+    make_site: Callable[..., Site],
+) -> None:
+    site = make_site(second_factor="required")
+    thief, _ = waiting(site)
+    options = thief.send("/auth/login/enrol/webauthn/options", {}).get_json()
+    (account,) = site.accounts.directory.all()
+    site.add_totp(account)
+    assert thief.send("/auth/login/enrol/webauthn", Authenticator().create(options)).status_code == 403
+    assert site.accounts.directory.get(account.id).security_keys == ()
+    assert thief.get("/auth/login/enrol").headers["Location"] == "/auth/login?again=1"

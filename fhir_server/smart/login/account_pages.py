@@ -212,11 +212,18 @@ class AccountPages:
         return response
 
     def _changing(self, browser: Browser) -> tuple[Session, Account] | None:
-        """Return who may set up a second step: who has to, or who has signed in a short while ago."""
+        """Return who may set up a second step: who has to, or who has signed in a short while ago.
+
+        Who waits here knows the password alone. Once the account has a second step that was not set up by them, they
+        must give it like everybody else.
+        """
         found = self.desk.session(browser, "enrolment", "complete")
-        if found is None or (found[0].step == "complete" and not self._is_fresh(found[0])):
+        if found is None or found[1].password is None:
             return None
-        return found if found[1].password is not None else None
+        session, account = found
+        if session.step == "complete":
+            return found if self._is_fresh(session) else None
+        return None if account.second_factor and not session.enrolled else found
 
     def _is_fresh(self, session: Session) -> bool:
         return self.desk.accounts.clock() - session.auth_time < FRESH
