@@ -39,7 +39,7 @@ class PrivateKeyJwt(JWTBearerClientAssertion):  # type: ignore[misc,unused-ignor
         assertion = request.form.get("client_assertion")
         if assertion is None or request.form.get("client_assertion_type") != self.CLIENT_ASSERTION_TYPE:
             return None
-        header, claims = self.extract_assertion(assertion)
+        header, claims = self._read(assertion)
         client: Client | None = query_client(_text(claims.get("sub")))
         if client is None:
             raise InvalidClientError(description="The client does not exist on this server.")
@@ -49,6 +49,14 @@ class PrivateKeyJwt(JWTBearerClientAssertion):  # type: ignore[misc,unused-ignor
             raise InvalidClientError(description="client_id and the assertion name different clients.")
         self._check_claims(self._verified(assertion, header, client), request)
         return client
+
+    def _read(self, assertion: str) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return header and claims, not verified yet; raises ``InvalidClientError`` for what is no JWT."""
+        try:
+            header, claims = self.extract_assertion(assertion)
+        except RecursionError:  # JSON nested so deeply that Python gives up
+            raise InvalidClientError(description="The assertion cannot be read.") from None
+        return header, claims
 
     def _verified(self, assertion: str, header: dict[str, Any], client: Client) -> dict[str, Any]:
         """Return the claims after one of the client's own keys has verified them."""

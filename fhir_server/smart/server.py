@@ -7,10 +7,10 @@ import json
 from typing import Any
 
 from authlib.oauth2.rfc6749 import AuthorizationServer, OAuth2Error
-from authlib.oauth2.rfc6749.util import extract_basic_authorization
 from flask import Response
 
 from fhir_server.smart.authority import Authority
+from fhir_server.smart.basic_credentials import authenticate_basic, named_client
 from fhir_server.smart.client_assertions import PrivateKeyJwt
 from fhir_server.smart.clients import Client
 from fhir_server.smart.parts import Parts
@@ -27,6 +27,7 @@ class SmartServer(AuthorizationServer):  # type: ignore[misc,unused-ignore]
     def __init__(self, parts: Parts) -> None:
         super().__init__()
         self.parts = parts
+        self.register_client_auth_method("client_secret_basic", authenticate_basic)
         self.register_client_auth_method("private_key_jwt", PrivateKeyJwt(parts.ground, parts.key_sets))
 
     def query_client(self, client_id: str) -> Client | None:
@@ -87,8 +88,7 @@ class SmartServer(AuthorizationServer):  # type: ignore[misc,unused-ignore]
 
     def _claimed(self, request: SmartRequest) -> Client | None:
         """Return the client that a request names, whether it has proved to be it or not."""
-        id, _ = extract_basic_authorization(request.headers)
-        return self.query_client(request.form.get("client_id") or id or "")
+        return self.query_client(request.form.get("client_id") or named_client(request.headers) or "")
 
     def send_signal(self, name: str, *args: Any, **kwargs: Any) -> None:
         """Nothing listens."""

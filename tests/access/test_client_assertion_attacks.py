@@ -198,3 +198,9 @@ def test_a_backend_proves_itself_by_its_key_alone(smart: Smart) -> None:
     refused(backend.ask(client_id="another"), "invalid_client")
     app = smart.app("confidential", secret="s")
     refused(app.token(grant_type="client_credentials", scope="system/*.rs"), "invalid_client")
+
+
+def test_an_assertion_of_endless_brackets_is_refused_like_any_other(smart: Smart) -> None:
+    backend = smart.backend()
+    header = {"alg": backend.alg, "kid": backend.key.kid}
+    refused(backend.ask(assertion=words(header, b"[" * 5_000 + b"]" * 5_000, b"")), "invalid_client")

@@ -1,5 +1,6 @@
 """Attacks on codes and refresh tokens, and on what must end with what they stand for."""
 
+import base64
 import secrets
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -257,3 +258,11 @@ def test_no_token_survives_an_end_at_the_same_moment(
     monkeypatch.setattr(records, "insert", ending)
     refused(app.exchange(code), "invalid_grant")
     assert records.find("smart_tokens", {}) == []
+
+
+@pytest.mark.parametrize("path", ["/auth/token", "/auth/revoke", "/auth/introspect"])
+@pytest.mark.parametrize("word", [base64.b64encode(b"\xff\xfe:secret").decode(), "\xe9\xe9\xe9", "a", ""])
+def test_a_secret_that_nobody_can_read_is_refused_like_a_wrong_one(smart: Smart, path: str, word: str) -> None:
+    data = {"grant_type": "authorization_code", "code": "x", "token": "x"}
+    answer = smart.client.post(path, data=data, headers={"Authorization": f"Basic {word}"})
+    refused(answer, "invalid_client", 401)
