@@ -58,7 +58,9 @@ def build_metadata(settings: Settings, base_url: str) -> dict[str, Any]:
         "token_endpoint_auth_methods_supported": ["none", *_METHODS],
         "token_endpoint_auth_signing_alg_values_supported": list(SIGNING_ALGORITHMS),
         "introspection_endpoint_auth_methods_supported": list(_METHODS),
+        "introspection_endpoint_auth_signing_alg_values_supported": list(SIGNING_ALGORITHMS),
         "revocation_endpoint_auth_methods_supported": ["none", *_METHODS],
+        "revocation_endpoint_auth_signing_alg_values_supported": list(SIGNING_ALGORITHMS),
         "authorization_response_iss_parameter_supported": True,
         "ui_locales_supported": ["fr", "en"],
     }

@@ -292,6 +292,8 @@ def test_brands_and_discovery_say_where_everything_is(smart_with: Callable[..., 
     for name in ("authorization_endpoint", "token_endpoint", "introspection_endpoint", "revocation_endpoint"):
         path = configuration[name].removeprefix(ISSUER)
         assert smart.client.open(path, method="OPTIONS").status_code == 200
+    for name in ("token", "introspection", "revocation"):  # RFC 8414: needed where private_key_jwt is offered
+        assert configuration[f"{name}_endpoint_auth_signing_alg_values_supported"] == ["RS384", "ES384"]
     openid = smart.client.get("/.well-known/openid-configuration").get_json()
     assert openid["issuer"] == ISSUER
     assert openid["id_token_signing_alg_values_supported"] == ["RS256", "ES256"]
