@@ -18,7 +18,7 @@ from fhir_server.smart.tokens import Token, Tokens
 _PUBLIC = frozenset({"/fhir/metadata", "/fhir/metadata/"})
 """What a client reads before it can know where to get a token."""
 
-_BEARER = re.compile(r"[Bb]earer +([A-Za-z0-9\-._~+/]{1,512}=*) *")
+_BEARER = re.compile(r"(?i:bearer) +([A-Za-z0-9\-._~+/]{1,512}=*) *")
 _NONE = Text(
     "A token is needed: /fhir/.well-known/smart-configuration says where to get one.",
     "Un jeton est nécessaire : /fhir/.well-known/smart-configuration indique où l’obtenir.",

@@ -5,6 +5,7 @@ Spec: https://www.rfc-editor.org/rfc/rfc7009
 
 from typing import Any
 
+from authlib.oauth2.rfc6749 import InvalidRequestError
 from authlib.oauth2.rfc7009 import RevocationEndpoint
 
 from fhir_server.audit.security_events import Actor, SecurityEvent
@@ -28,6 +29,11 @@ class Revocation(RevocationEndpoint):
         self.check_params(request, client)
         found = self.server.parts.tokens.find(request.form["token"])
         return found if found is not None and found.check_client(client) else None
+
+    def check_params(self, request: SmartRequest, client: Client) -> None:
+        """Raise ``InvalidRequestError`` without a token; whatever the hint says, all kinds are looked for."""
+        if "token" not in request.form:
+            raise InvalidRequestError("token is missing.")
 
     def revoke_token(self, token: Token, request: Any) -> None:
         """End the token at once, and tell the audit."""

@@ -225,3 +225,19 @@ def test_an_end_holds_for_every_worker_as_soon_as_it_is_told(smart: Smart, make_
     assert not smart.works(token)
     with pytest.raises(Login):
         other.authenticate(environ)
+
+
+def test_a_hint_of_another_kind_does_not_keep_a_token_alive(smart: Smart) -> None:
+    app = smart.app()
+    token = app.run(MARIE, "patient/*.rs")["access_token"]
+    data = {"client_id": app.client.id, "token": token, "token_type_hint": "id_token"}
+    assert smart.client.post("/auth/revoke", data=data).status_code == 200
+    assert not smart.works(token)
+    refused(smart.client.post("/auth/revoke", data={"client_id": app.client.id}), "invalid_request")
+
+
+def test_the_scheme_of_a_token_is_written_in_any_case(smart: Smart) -> None:
+    token = smart.backend().token()
+    for scheme in ("Bearer", "bearer", "BEARER"):
+        headers = {"Authorization": f"{scheme} {token}"}
+        assert smart.client.get("/fhir/Patient", headers=headers).status_code == 200
