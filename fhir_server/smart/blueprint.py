@@ -124,7 +124,7 @@ def _add_authorization(blueprint: Blueprint, server: SmartServer, edge: Edge) ->
 
     @blueprint.route("/auth/authorize", methods=["GET", "POST"])
     def authorize() -> Response:
-        given = request.args if request.method == "GET" else request.form
+        given = request.form if request.method == "POST" else request.args
         return endpoint.begin(request.environ, request.method, MultiDict(given))
 
     @blueprint.get("/auth/authorize/<word>")

@@ -10,7 +10,7 @@ from joserfc.jwk import KeySet
 
 from tests.access.records import GP, circle, encounter
 from tests.rest.smart import Smart
-from tests.rest.smart_apps import ASSERTION, BASE, ISSUER, REDIRECT, App, query_of
+from tests.rest.smart_apps import ASSERTION, BASE, ISSUER, REDIRECT, App, query_of, with_query
 from tests.rest.smart_people import DOCTOR, MARIE, OPERATOR
 
 
@@ -315,3 +315,10 @@ def test_the_capability_statement_is_for_everybody_and_says_how_to_get_in(smart:
     assert urls["token"] == f"{ISSUER}/auth/token"
     codes = {coding["code"] for service in security["service"] for coding in service["coding"]}
     assert codes == {"SMART-on-FHIR", "IUA"}
+
+
+def test_a_request_is_answered_to_head_as_to_get(smart: Smart) -> None:
+    app = smart.app()
+    browser = smart.browser(MARIE)
+    path = with_query("/auth/authorize", **app.parameters("patient/*.rs"))
+    assert [browser.open(path, method=method).status_code for method in ("GET", "HEAD")] == [303, 303]
