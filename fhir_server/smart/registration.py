@@ -146,8 +146,12 @@ class Configuration(ClientConfigurationEndpoint):
         return {name: value for name, value in values.items() if value}
 
     def generate_client_registration_info(self, client: Client, request: MetadataRequest) -> dict[str, str]:
-        """Return where the registration is."""
-        return {"registration_client_uri": f"{request.issuer}/auth/register/{client.id}"}
+        """Return where the registration is, and the token that the request has brought: RFC 7592 wants both told."""
+        brought: Management = request.credential
+        return {
+            "registration_client_uri": f"{request.issuer}/auth/register/{client.id}",
+            "registration_access_token": brought.token,
+        }
 
     def update_client(self, client: Client, metadata: dict[str, Any], request: MetadataRequest) -> Client:
         """Replace the registration; what has been granted is cut to the new scopes when it is next renewed."""
@@ -171,11 +175,11 @@ class Management:
     """The registration access token that a request brings."""
 
     def __init__(self, token: str) -> None:
-        self._token = token
+        self.token = token
 
     def check_client(self, client: Client) -> bool:
         """Say whether it is this client's."""
-        return bool(client.management) and is_same(self._token, client.management)
+        return bool(client.management) and is_same(self.token, client.management)
 
 
 _SERVER = {

@@ -210,3 +210,12 @@ def test_an_app_that_leaves_takes_its_tokens_along(open_door: Smart) -> None:
     answer = App(open_door, client).authorize(open_door.browser(MARIE), "patient/*.rs")
     assert answer.status_code == 400
     assert query_of(answer.location or "") == {}
+
+
+def test_an_answer_about_a_registration_says_where_and_by_which_token_it_is_looked_after(open_door: Smart) -> None:
+    made = register(open_door)
+    path, names = f"/auth/register/{made['client_id']}", ("registration_client_uri", "registration_access_token")
+    changed = open_door.client.put(path, json={**GOOD, "client_id": made["client_id"]}, headers=bearer(made))
+    for answer in (open_door.client.get(path, headers=bearer(made)), changed):
+        assert [answer.get_json()[name] for name in names] == [made[name] for name in names]
+        assert answer.headers["Cache-Control"] == "no-store"
