@@ -3,6 +3,8 @@
 Spec: https://hl7.org/fhir/smart-app-launch/scopes-and-launch-context.html
 """
 
+from urllib.parse import quote
+
 from fhir_server.access.scopes import ANY, Scope, parse_scope
 from fhir_server.errors import Text
 
@@ -77,5 +79,10 @@ def _sentence(scope: Scope, language: str) -> str:
     text += scope.resource_type if named is None else named.in_language(language)
     if scope.parameters:
         only = "only" if language == "en" else "seulement"
-        text += f" ({only} {', '.join(f'{name} = {value}' for name, value in scope.parameters)})"
+        text += f" ({only} {', '.join(f'{name} = {_visible(value)}' for name, value in scope.parameters)})"
     return f"{text}, {_WHOSE[scope.context].in_language(language)}"
+
+
+def _visible(value: str) -> str:
+    """Return a value without what rewrites the sentence around it: invisible and direction characters, odd blanks."""
+    return "".join(letter if letter.isprintable() else quote(letter) for letter in value)

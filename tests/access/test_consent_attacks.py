@@ -178,3 +178,10 @@ def test_a_page_in_two_tabs_can_be_answered_in_either(smart: Smart) -> None:
     path = app.authorize(browser, "patient/*.rs").location
     first, _ = Page.at(browser, path), Page.at(browser, path)
     assert first.allow().status_code == 302
+
+
+@pytest.mark.parametrize("hidden", ["%E2%80%AE", "%E2%80%8B", "%C2%A0"])
+def test_a_value_in_a_scope_does_not_rewrite_the_page_that_shows_it(smart: Smart, hidden: str) -> None:
+    word = f"patient/Observation.rs?category=laboratory,{hidden}x"
+    page = smart.app().ask(smart.browser(MARIE), word).response.text
+    assert f"category = laboratory,{hidden}x" in page
