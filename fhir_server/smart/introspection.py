@@ -8,6 +8,7 @@ https://profiles.ihe.net/ITI/IUA/index.html#3102-introspect-token-iti-102
 from typing import Any
 
 from authlib.consts import default_json_headers
+from authlib.oauth2.rfc6749 import InvalidRequestError
 from authlib.oauth2.rfc7662 import IntrospectionEndpoint
 
 from fhir_server.access.caller import Caller
@@ -44,6 +45,11 @@ class Introspection(IntrospectionEndpoint):
         """Return the token, unless it was used up; the hint is not needed."""
         found = self.server.parts.tokens.find(token_string)
         return found if found is None or found.document["used"] is None else None
+
+    def check_params(self, request: SmartRequest, client: Client) -> None:
+        """Raise ``InvalidRequestError`` without a token; whatever the hint says, all kinds are looked for."""
+        if "token" not in request.form:
+            raise InvalidRequestError("token is missing.")
 
     def check_permission(self, token: Token, client: Client, request: SmartRequest) -> bool:
         """Say whether the client may know; to one that may not, the token does not exist."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from marshmallow import Schema, fields, validate
+from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
 from fhir_server.smart.ground import Ground, aware, digest
 from fhir_server.smart.people import Account
@@ -19,6 +19,7 @@ SECONDS = 300
 _ID = validate.Regexp(r"[A-Za-z0-9\-.]{1,64}\Z")
 _REFERENCE = validate.Regexp(r"[A-Z][A-Za-z]{2,40}/[A-Za-z0-9\-.]{1,64}\Z")
 _WORD = validate.Length(min=1, max=256)
+_NAMES = frozenset({"reference", "canonical", "identifier"})
 
 
 class _Identifier(Schema):
@@ -32,6 +33,11 @@ class _FhirContext(Schema):
     identifier = fields.Nested(_Identifier)
     type = fields.String(validate=_WORD)
     role = fields.String(validate=_WORD)
+
+    @validates_schema
+    def _names_something(self, data: Mapping[str, Any], **_: Any) -> None:
+        if not _NAMES & data.keys():
+            raise ValidationError("An item has a reference, a canonical or an identifier.")
 
 
 class LaunchRequest(Schema):

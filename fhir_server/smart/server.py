@@ -6,7 +6,7 @@ Spec: https://www.rfc-editor.org/rfc/rfc6749, https://hl7.org/fhir/smart-app-lau
 import json
 from typing import Any
 
-from authlib.oauth2.rfc6749 import AuthorizationServer, OAuth2Error
+from authlib.oauth2.rfc6749 import AuthorizationServer, InvalidRequestError, OAuth2Error, UnsupportedGrantTypeError
 from flask import Response
 
 from fhir_server.smart.authority import Authority
@@ -19,6 +19,8 @@ from fhir_server.smart.telling import tell_issued, tell_refused
 
 TOKEN_PATH = "/auth/token"
 _REFRESHABLE = frozenset({"offline_access", "online_access"})
+_PROOFS = frozenset({"client_secret", "client_assertion"})
+_BASIC = "Basic "
 
 
 class SmartServer(AuthorizationServer):  # type: ignore[misc,unused-ignore]
@@ -35,7 +37,14 @@ class SmartServer(AuthorizationServer):  # type: ignore[misc,unused-ignore]
         return self.parts.clients.find(client_id)
 
     def authenticate_client(self, request: Any, methods: list[str], endpoint: str = "token") -> Client:
-        """Return the client that has proved itself, and note it in the request; raises ``InvalidClientError``."""
+        """Return the client that has proved itself, and note it in the request.
+
+        Raises ``InvalidClientError``, and ``InvalidRequestError`` for one that does so in more than one way (RFC 6749,
+        section 2.3).
+        """
+        proofs = len(_PROOFS & request.form.keys()) + (named_client(request.headers) is not None)
+        if proofs > 1:
+            raise InvalidRequestError("The client proves itself in more than one way.")
         request.client = super().authenticate_client(request, methods, endpoint)
         proven: Client = request.client
         return proven
@@ -67,6 +76,8 @@ class SmartServer(AuthorizationServer):  # type: ignore[misc,unused-ignore]
 
     def handle_error_response(self, request: Any, error: OAuth2Error) -> Response:
         """Return the answer to what is refused; of the token endpoint the audit is told."""
+        if isinstance(error, UnsupportedGrantTypeError) and not request.form.get("grant_type"):
+            error = InvalidRequestError("grant_type is missing.")
         if isinstance(request, SmartRequest) and request.uri == f"{request.issuer}{TOKEN_PATH}":
             tell_refused(self.parts.log, request, error, self._claimed(request))
         response: Response = super().handle_error_response(request, error)
@@ -84,7 +95,7 @@ class SmartServer(AuthorizationServer):  # type: ignore[misc,unused-ignore]
     def handle_response(self, status: int, body: Any, headers: list[tuple[str, str]]) -> Response:
         """Return Flask's response."""
         text = json.dumps(body) if isinstance(body, dict) else body
-        return Response(text, status, headers)
+        return Response(text, status, [_with_realm(*each) for each in headers])
 
     def _claimed(self, request: SmartRequest) -> Client | None:
         """Return the client that a request names, whether it has proved to be it or not."""
@@ -92,3 +103,10 @@ class SmartServer(AuthorizationServer):  # type: ignore[misc,unused-ignore]
 
     def send_signal(self, name: str, *args: Any, **kwargs: Any) -> None:
         """Nothing listens."""
+
+
+def _with_realm(name: str, value: str) -> tuple[str, str]:
+    """Return a header as it is, but a challenge for a secret with the realm that RFC 7617 wants in it."""
+    if name != "WWW-Authenticate" or not value.startswith(_BASIC):
+        return name, value
+    return name, f'{_BASIC}realm="auth", {value.removeprefix(_BASIC)}'

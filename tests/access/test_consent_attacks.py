@@ -165,6 +165,7 @@ def test_only_an_ehr_mints_launches(smart: Smart) -> None:
         {"patient": {"$ne": 1}},
         {"smart_style_url": "javascript:x"},
         {"fhirContext": [{"reference": "x"}]},
+        {"fhirContext": [{"role": "launch"}]},
         {"$where": "x"},
     ):
         refused(mint(good, **body), "invalid_request")

@@ -91,6 +91,32 @@ def test_a_confidential_app_without_its_proof_gets_nothing(smart: Smart) -> None
     assert public.exchange("x").get_json()["error"] == "invalid_client"
 
 
+def test_a_refresh_that_is_refused_for_how_it_was_asked_may_be_asked_anew(smart: Smart) -> None:
+    app = smart.app()
+    word = app.run(MARIE, "patient/*.rs offline_access")["refresh_token"]
+    refused(app.refresh(word, reason="too short"), "invalid_request")
+    refused(app.refresh(word, scope="patient/*.cruds"), "invalid_scope")
+    renewed = app.refresh(word)
+    assert renewed.status_code == 200
+    assert smart.works(renewed.get_json()["access_token"])
+    refused(app.refresh(word, reason="too short"), "invalid_request")
+    refused(app.refresh(word), "invalid_grant")
+    assert not smart.works(renewed.get_json()["access_token"])
+
+
+def test_a_client_proves_itself_in_one_way_and_says_what_it_wants(smart: Smart) -> None:
+    app = smart.app("safe", secret="s")
+    word = app.run(MARIE, "patient/*.rs offline_access")["refresh_token"]
+    for more in ({"client_secret": app.secret}, {"client_assertion": "x"}):
+        assert "more than one" in refused(app.refresh(word, **more), "invalid_request")
+    refused(app.token(), "invalid_request")
+    refused(app.token(grant_type="password"), "unsupported_grant_type")
+    answer = smart.client.post("/auth/token", data={"grant_type": "refresh_token", "refresh_token": word})
+    refused(answer, "invalid_client", 401)
+    assert answer.headers["WWW-Authenticate"].startswith('Basic realm="auth", error="invalid_client"')
+    assert app.refresh(word).status_code == 200
+
+
 def test_a_refresh_token_is_good_once_and_its_reuse_ends_the_family(smart: Smart) -> None:
     app = smart.app()
     first = app.run(MARIE, "patient/*.rs offline_access")

@@ -39,19 +39,23 @@ class RefreshToken(Issuing, RefreshTokenGrant):
         return found if found is not None and found.use == "refresh" else None
 
     def authenticate_user(self, refresh_token: Token) -> Authority:
-        """Return what the consent gives now, after using the token up; raises ``InvalidGrantError``."""
-        self.server.parts.tokens.consume(refresh_token)
+        """Return what the consent gives now; raises ``InvalidGrantError``."""
         consent = self.server.parts.consents.find(refresh_token.grant or "")
         if consent is None:
             raise InvalidGrantError("The consent has ended.")
         return self.establish(self.request.client, consent)
 
     def issue_token(self, user: Authority, refresh_token: Token) -> dict[str, Any]:
-        """Return the new tokens: for what was asked, at most for what was consented and the client may still have."""
+        """Return the new tokens: for what was asked, at most for what was consented and the client may still have.
+
+        Only now, when nothing is wrong with the request, the old one is used up: what was refused may be asked anew.
+        Raises ``InvalidGrantError`` if it has been before, and ends what it stands for.
+        """
         asked = self.request.payload.scope or refresh_token.scope
         scope = " ".join(narrow_words(user.client.scope, asked))
         if not scope:
             raise InvalidScopeError()
+        self.server.parts.tokens.consume(refresh_token)
         return self.generate_token(scope)
 
     def revoke_old_credential(self, refresh_token: Token) -> None:
