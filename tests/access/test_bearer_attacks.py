@@ -121,7 +121,8 @@ def test_introspection_is_for_those_who_prove_themselves_and_may_know(smart: Sma
     def introspect(**data: str) -> Any:
         return smart.client.post("/auth/introspect", data=data, headers={"Authorization": f"Basic {word}"})
 
-    refused(introspect(), "invalid_request")
+    for data in ({}, {"token_type_hint": "access_token"}):
+        refused(introspect(**data), "invalid_request")
     assert introspect(token="x", token_type_hint="id_token").get_json() == {"active": False}
     assert introspect(token=token["access_token"], token_type_hint="id_token").get_json()["active"] is True
 
