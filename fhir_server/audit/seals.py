@@ -74,7 +74,7 @@ def digest_of(reference: str, body: bytes | None) -> bytes:
 
 
 def to_entry(reference: str, body: bytes | None) -> bytes:
-    """Return how a seal lists an event: its id and digest. Raises ``ValueError`` for an id that is no UUID."""
+    """Return how a seal lists an event that has an id of this server's (``is_event_id``): the id and the digest."""
     return bytes.fromhex(reference.removeprefix(_PREFIX).replace("-", "")) + digest_of(reference, body)
 
 
