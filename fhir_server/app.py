@@ -20,10 +20,11 @@ from flask import Blueprint, Flask
 from fhir_server.access.caller import LOCAL_CALLER, Caller
 from fhir_server.access.policy import Policy
 from fhir_server.accounts.accounts import Accounts, build_accounts
-from fhir_server.audit.frames import Occasion
+from fhir_server.audit.packs import unpack
 from fhir_server.audit.repeats import Repeats
 from fhir_server.audit.security_events import Actor, SecurityEvent
 from fhir_server.audit.security_log import SecurityLog
+from fhir_server.audit.templates import Occasion
 from fhir_server.audit.trail import Origin as TrailOrigin
 from fhir_server.audit.trail import Trail
 from fhir_server.context import RequestContext, current_time, random_bytes
@@ -216,6 +217,7 @@ class Composition:
             commit_seconds=seconds,
             body_cache=self.settings.body_cache_size,
             audit_spool=self.settings.data_directory / "audit-spool" if self.settings.audit_spool else None,
+            unpack=unpack,
         )
         store.prepare()
         return store

@@ -149,8 +149,7 @@ class AuditExport:
         count = 0
         for start in range(0, len(references), _BATCH):
             part = references[start : start + _BATCH]
-            found = self.log.read(part)
-            bodies = [found[one]["body"] for one in part if one in found]
+            bodies = self.log.bodies(part)
             if bodies:
                 self.destination.send(bodies)
             count += len(bodies)

@@ -6,7 +6,7 @@ not, so that a trace which somebody may not see takes nothing else with it.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import NamedTuple
@@ -73,6 +73,16 @@ class Group:
     rules: tuple[str, ...] = ()
     query: str = ""
     resources: dict[str, tuple[int, ...]] = field(default_factory=dict)
+
+    @property
+    def versions(self) -> tuple[int, ...]:
+        """The versions told of any of them, each once."""
+        return versions_in(self.resources)
+
+
+def versions_in(resources: Mapping[str, tuple[int, ...]]) -> tuple[int, ...]:
+    """Return the versions that are known, each once, in the order in which they are told."""
+    return tuple(dict.fromkeys([one for each in dict.fromkeys(resources.values()) for one in each if one]))
 
 
 class Noted(NamedTuple):

@@ -9,7 +9,8 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import NamedTuple
 
-from fhir_server.audit.frames import VERSION, Frame
+from fhir_server.audit.frames import Frame
+from fhir_server.audit.templates import VERSION
 from fhir_server.search.entries import bounded
 from fhir_server.search.param_types.text import MOST_TEXT, analyse, analyse_once
 from fhir_server.storage.splicing import Pattern
@@ -44,7 +45,6 @@ class Mould:
 class Cast(NamedTuple):
     """The JSON between id and the entities that an event has of its own, and after them; what it shares as stored."""
 
-    frame: Frame
     after_id: str
     end: str
     shared: bytes
@@ -82,7 +82,7 @@ _kept_mould = lru_cache(maxsize=4_096)(_build_mould)
 def cast(mould: Mould, moment: Moment) -> Cast:
     """Return what the events of one request have in common."""
     frame = mould.frame
-    started, at, request_id = _milliseconds(moment.started), _milliseconds(moment.recorded), moment.request_id
+    started, at, request_id = milliseconds(moment.started), milliseconds(moment.recorded), moment.request_id
     recorded, folded = _to_instant(at), request_id.casefold()
     period = f'{_to_instant(started)}","end":"{recorded}"}},"recorded":"{recorded}'
     tokens = (
@@ -93,7 +93,6 @@ def cast(mould: Mould, moment: Moment) -> Cast:
     words = [key for word in found if (key := f"AuditEvent+{word}") not in mould.words]
     text = mould.line if line in mould.lines else mould.line + line
     return Cast(
-        frame,
         f"{frame.after_id}{recorded}{frame.after_updated}{period}{frame.after_recorded}",
         f"{mould.asked}{frame.request_start}{request_id}{frame.request_end}]}}",
         mould.pattern.fill((at, at, at + 1), (tokens, words, (text[: MOST_TEXT + len("_content:")],))),
@@ -107,7 +106,8 @@ def details_of(versions: tuple[int, ...]) -> str:
     return f',"detail":[{",".join(told)}]' if told else ""
 
 
-def _milliseconds(moment: datetime) -> int:
+def milliseconds(moment: datetime) -> int:
+    """Return the milliseconds since 1970 of a moment in UTC."""
     return (moment - _EPOCH) // _MILLISECOND
 
 

@@ -1,7 +1,7 @@
 """Seals over the audit: a hash chain per day that makes every later change evident.
 
 An event carries nothing that may change. A second after events have come they are sealed, in the order of their ids: a
-seal lists each with the digest of its reference and body, and its own hash covers that list and the hash of the seal
+seal lists each with the digest of its reference and content, and its own hash covers that list and the hash of the seal
 before it, across days. The hashes that a day has come to are also kept in a file outside the database (``heads``):
 who rewrites the whole chain does not meet them any more. ``verification`` recomputes it all.
 """
@@ -34,6 +34,26 @@ _PREFIX = "AuditEvent/"
 _EVENT_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
+class Sealed(Protocol):
+    """A document of the audit: an event, or a pack of events."""
+
+    @property
+    def document(self) -> Mapping[str, Any]:
+        """The document as it is stored."""
+
+    @property
+    def content(self) -> bytes:
+        """What a seal covers."""
+
+    @property
+    def frame(self) -> bytes | None:
+        """The key of the frame of a pack."""
+
+    @property
+    def events(self) -> int:
+        """How many events it holds."""
+
+
 class SealLog(Protocol):
     """What sealing needs of ``storage.audit_log``."""
 
@@ -43,11 +63,17 @@ class SealLog(Protocol):
     def count(self, after: str, before: str) -> int:
         """Return how many there are between two references."""
 
-    def bodies(self, after: str, before: str, limit: int) -> list[tuple[str, bytes]]:
-        """Return the references between two others with the bodies, in order."""
+    def contents(self, after: str, before: str, limit: int) -> list[tuple[str, bytes]]:
+        """Return the references between two others with what a seal covers, in order."""
 
-    def read(self, references: Sequence[str]) -> dict[str, dict[str, Any]]:
-        """Return the events by reference."""
+    def read(self, references: Sequence[str]) -> Mapping[str, Sealed]:
+        """Return what there is, by reference."""
+
+    def bodies(self, references: Sequence[str]) -> list[bytes]:
+        """Return the events in what there is of these references, as they are served."""
+
+    def frames(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
+        """Return the texts of the frames that there are, by key."""
 
     def append_seal(self, seal: Mapping[str, Any]) -> bool:
         """Append a seal; False when its number is taken."""
@@ -68,14 +94,17 @@ def reference_at(moment: datetime) -> str:
     return f"{_PREFIX}{text[:8]}-{text[8:]}"
 
 
-def digest_of(reference: str, body: bytes | None) -> bytes:
-    """Return the digest of one event: 32 bytes."""
-    return hashlib.sha256(b"%s\n%s" % (reference.encode(), body or b"")).digest()
+def digest_of(reference: str, content: bytes) -> bytes:
+    """Return the digest of one document: 32 bytes."""
+    return hashlib.sha256(b"%s\n%s" % (reference.encode(), content)).digest()
 
 
-def to_entry(reference: str, body: bytes | None) -> bytes:
-    """Return how a seal lists an event that has an id of this server's (``is_event_id``): the id and the digest."""
-    return bytes.fromhex(reference.removeprefix(_PREFIX).replace("-", "")) + digest_of(reference, body)
+def to_entry(reference: str, content: bytes) -> bytes:
+    """Return how a seal lists an event that has an id of this server's (``is_event_id``): the id and the digest.
+
+    A pack is listed by the id of its first event.
+    """
+    return bytes.fromhex(reference.removeprefix(_PREFIX).replace("-", "")) + digest_of(reference, content)
 
 
 def entries_of(seal: Mapping[str, Any]) -> Iterator[tuple[str, bytes]]:
@@ -136,7 +165,7 @@ class Sealer:
             sealed += self._look_back(now)
         until = reference_at(now - settle)
         while self._loaded and until > self._upto:
-            batch = self.log.bodies(self._upto, until, _MOST_EVENTS)
+            batch = self.log.contents(self._upto, until, _MOST_EVENTS)
             if not batch or not self._seal_all(batch, now):
                 break
             sealed += len(batch)
@@ -193,7 +222,7 @@ class Sealer:
             for reference, _ in entries_of(seal):
                 missing.pop(reference, None)
         found = self.log.read(list(missing))
-        events = [(one, found[one]["body"]) for one in missing if one in found]
+        events = [(one, found[one].content) for one in missing if one in found]
         for start in range(0, len(events), _MOST_EVENTS):
             if not self._seal_all(events[start : start + _MOST_EVENTS], now):
                 return start
@@ -201,7 +230,7 @@ class Sealer:
 
     def _seal_all(self, events: Sequence[tuple[str, bytes]], now: datetime) -> bool:
         """Seal events; say whether that was done: else another sealer was faster."""
-        entries = [to_entry(reference, body) for reference, body in events if is_event_id(reference)]
+        entries = [to_entry(reference, content) for reference, content in events if is_event_id(reference)]
         if not entries:
             return True
         seal = build_seal(self._last, now, entries)

@@ -13,10 +13,11 @@ from typing import Any
 
 from fhir_server.access.caller import Mode
 from fhir_server.audit import codes
-from fhir_server.audit.events import Event, EventBuilder, Moment
-from fhir_server.audit.frames import Occasion
+from fhir_server.audit.events import EventBuilder, Moment
 from fhir_server.audit.grouping import Asked, Group, Noted, build_groups
+from fhir_server.audit.templates import Occasion
 from fhir_server.audit.touched import Touched
+from fhir_server.storage.store import Packed
 
 __all__ = ["Origin", "Touched", "Trail"]
 
@@ -56,7 +57,7 @@ class Trail:
     origin: Origin | None = None
     disclosed: list[Noted] = field(default_factory=list)
     asked: list[Asked] = field(default_factory=list)
-    refused: list[Event] = field(default_factory=list)
+    refused: list[Packed] = field(default_factory=list)
     """Events of a bundle's entries that were refused; they go out with the others."""
     concerned: str | None = None
     """The patient, ``Patient/id``, whom the request is about though it names none in its address."""
@@ -102,21 +103,23 @@ class Trail:
         """Return the (collection, document) pairs to be committed together with what is written."""
         if self.origin is None or not written:
             return ()
-        return tuple(("audit", event) for event in self._build(build_groups([Noted(written)], ())))
+        builder, ids = self._builder()
+        groups = build_groups([Noted(written)], ())
+        return tuple(("audit", builder.build(id, group)) for id, group in zip(ids, groups, strict=False))
 
-    def events(self) -> list[Event]:
+    def events(self) -> list[Packed]:
         """Return the events of what has been asked and disclosed, and forget it."""
         if self.origin is None or not (self.disclosed or self.asked or self.refused):
             return []
         groups, refused = build_groups(self.disclosed, self.asked), self.refused
         self.disclosed, self.asked, self.refused, self._asking = [], [], [], -1
-        return [*refused, *self._build(groups)]
+        return [*refused, *self._pack(groups)]
 
     def concern(self, patient: str) -> None:
         """Note that the request is about this patient, so that they are told even if it is refused."""
         self.concerned = patient
 
-    def refusal(self, action: str, status: int, problem: str, *touched: Touched) -> list[Event]:
+    def refusal(self, action: str, status: int, problem: str, *touched: Touched) -> list[Packed]:
         """Return the events of what was refused; ``problem`` is the issue code that the caller was told.
 
         ``touched`` is what it was about, as far as is known: its patients are told that somebody tried.
@@ -126,14 +129,18 @@ class Trail:
         outcome = codes.SERIOUS_FAILURE if status >= 500 else codes.MINOR_FAILURE
         asked = [Noted([Touched(one.action, one.reference, 0, one.patients, one.labels) for one in touched])]
         groups = build_groups(asked, ()) if touched else [Group(action, self.concerned)]
-        return self._build(groups, outcome, problem)
+        return self._pack(groups, outcome, problem)
 
-    def _build(self, groups: Iterable[Group], outcome: str = codes.SUCCESS, problem: str = "") -> list[Event]:
+    def _pack(self, groups: Iterable[Group], outcome: str = codes.SUCCESS, problem: str = "") -> list[Packed]:
+        builder, ids = self._builder(outcome, problem)
+        return builder.pack((f"{id[:-3]}000" for id in ids), groups)
+
+    def _builder(self, outcome: str = codes.SUCCESS, problem: str = "") -> tuple[EventBuilder, Iterator[str]]:
+        """Return what makes events that are recorded now, and the ids for them."""
         assert self.origin is not None
         recorded = self.origin.clock()
         moment = Moment(self.origin.started, recorded, self.origin.request_id)
-        builder = EventBuilder(self.origin.occasion, moment, outcome, problem)
-        return [builder.build(id, group) for id, group in zip(new_event_ids(recorded), groups, strict=False)]
+        return EventBuilder(self.origin.occasion, moment, outcome, problem), new_event_ids(recorded)
 
 
 def new_event_id(recorded: datetime) -> str:

@@ -1,15 +1,17 @@
 """Whether the audit is as it was written: every event against its seal, every seal against the one before it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
+from fhir_server.audit.frames import key_of
 from fhir_server.audit.seals import OVERLAP, START, SealLog, digest_of, entries_of, hash_of, is_event_id, reference_at
 from fhir_server.errors import Text
 from fhir_server.fhir.json import parse_json
 from fhir_server.search.indexer import to_index
+from fhir_server.storage.audit_frames import to_frame_id
 
 Problem = Literal["changed", "missing", "unsealed", "reindexed", "broken", "lost", "rewritten"]
 
@@ -61,9 +63,8 @@ def verify(
         if day and seal["day"] != first:
             continue  # later seals only tell what of the day they cover
         tally.seals += 1
-        tally.events += len(listed)
         yield from _check_seal(seal, previous, written)
-        yield from _check_events(log, listed, base_url)
+        yield from _check_events(log, listed, base_url, tally)
         previous = seal
     yield from (Finding("rewritten", id) for id in sorted(written) if not day or id.startswith(first))
     yield from _check_unsealed(log, sealed, latest, (low, high), tally)
@@ -105,19 +106,27 @@ def _check_seal(seal: dict[str, Any], previous: dict[str, Any] | None, written: 
         yield Finding("rewritten", seal["_id"])
 
 
-def _check_events(log: SealLog, listed: dict[str, bytes], base_url: str) -> Iterator[Finding]:
+def _check_events(log: SealLog, listed: dict[str, bytes], base_url: str, tally: Tally) -> Iterator[Finding]:
     found = log.read(list(listed))
+    keys = sorted({one.frame for one in found.values() if one.frame is not None})
+    frames = log.frames(keys)
+    for key in keys:
+        if key not in frames:
+            yield Finding("missing", to_frame_id(key))
+        elif key_of(frames[key]) != key:
+            yield Finding("changed", to_frame_id(key))
     for reference, digest in listed.items():
-        event = found.get(reference)
-        if event is None:
+        sealed = found.get(reference)
+        tally.events += 1 if sealed is None else sealed.events
+        if sealed is None:
             yield Finding("missing", reference)
-        elif digest_of(reference, event.get("body")) != digest:
+        elif digest_of(reference, sealed.content) != digest:
             yield Finding("changed", reference)
-        elif not _is_indexed(event, base_url):
+        elif sealed.frame is None and not _is_indexed(sealed.document, base_url):
             yield Finding("reindexed", reference)
 
 
-def _is_indexed(event: dict[str, Any], base_url: str) -> bool:
+def _is_indexed(event: Mapping[str, Any], base_url: str) -> bool:
     """Say whether the event is found by whom it concerns."""
     index = to_index(parse_json(event["body"]), base_url)
     return all(_plain(event.get(name)) == _plain(index.get(name)) for name in _POLICY)

@@ -9,8 +9,8 @@ from fhir_server.access.caller import LOCAL_CALLER
 from fhir_server.access.care_circle import is_attending
 from fhir_server.access.policy import Action, Policy
 from fhir_server.audit.codes import HIDDEN_FROM_REPRESENTATIVES, to_coding
-from fhir_server.audit.frames import EMERGENCY
 from fhir_server.audit.provenance import build_consequence
+from fhir_server.audit.templates import EMERGENCY
 from fhir_server.audit.touched import Touched
 from fhir_server.audit.trail import Trail
 from fhir_server.errors import Deleted, NotFound

@@ -12,8 +12,7 @@ MOST_BRANCHES = 300
 """$unionWith branches of one aggregation; each is two to three of the 1,000 stages that a pipeline may have."""
 
 _ALL_AT_ONCE = 1_000_000
-_LOCAL = {"level": "local"}
-_HINTS = {name: frozenset(one.name for one in INDEXES if one.collection == name) for name in ("resources", "audit")}
+_HINTS = frozenset(one.name for one in INDEXES if one.collection == "resources")
 
 
 def to_living(filter: Mapping[str, Any]) -> dict[str, Any]:
@@ -49,7 +48,7 @@ def to_find(query: Query, milliseconds: int) -> dict[str, Any]:
         command["sort"] = dict(query.sort)
     if query.limit:
         command["limit"] = query.limit
-    if query.hint in _HINTS[query.collection]:
+    if query.hint in _HINTS:
         command["hint"] = query.hint
     return command
 
@@ -90,23 +89,21 @@ def to_find_ids(
     return {**_find(collection, {"_id": key}, milliseconds), "projection": dict(projection)}
 
 
-def to_union(
-    filters: Sequence[Mapping[str, Any]], limit: int, milliseconds: int, collection: str = "resources"
-) -> dict[str, Any]:
+def to_union(filters: Sequence[Mapping[str, Any]], limit: int, milliseconds: int) -> dict[str, Any]:
     """Return one aggregation that answers every filter with at most ``limit`` heads, ``branch`` telling which."""
     first, *others = (_branch(number, each, limit) for number, each in enumerate(filters))
     return {
-        "aggregate": collection,
-        "pipeline": first + [{"$unionWith": {"coll": collection, "pipeline": each}} for each in others],
+        "aggregate": "resources",
+        "pipeline": first + [{"$unionWith": {"coll": "resources", "pipeline": each}} for each in others],
         "cursor": {"batchSize": _ALL_AT_ONCE},
         "maxTimeMS": milliseconds,
-        "readConcern": _concern(collection),
+        "readConcern": READ_CONCERN,
     }
 
 
 def to_count(collection: str, filter: Mapping[str, Any], limit: int, milliseconds: int) -> dict[str, Any]:
     """Return the command that counts, no further than ``limit`` if one is given."""
-    command: dict[str, Any] = {"count": collection, "query": dict(filter), "readConcern": _concern(collection)}
+    command: dict[str, Any] = {"count": collection, "query": dict(filter), "readConcern": READ_CONCERN}
     if limit:
         command["limit"] = limit
     return {**command, "maxTimeMS": milliseconds}
@@ -114,13 +111,15 @@ def to_count(collection: str, filter: Mapping[str, Any], limit: int, millisecond
 
 def to_history(query: HistoryQuery, milliseconds: int) -> dict[str, Any]:
     """Return the command of one page of versions, newest first."""
-    if is_apart(query):
-        command = _find("audit", to_history_filter(query), milliseconds)
-        return {**command, "sort": {"updated": -1, "_id": -1}, "limit": query.limit}
     if query.at is not None:
         return _aggregate_history([*_at_stages(query), {"$limit": query.limit}], milliseconds)
     command = _find("history", to_history_filter(query), milliseconds)
     return {**command, "sort": _history_order(query), "limit": query.limit}
+
+
+def to_events(query: HistoryQuery) -> Query:
+    """Return the query of one page of the history of events, whose only versions are among the current ones."""
+    return Query(to_history_filter(query), (("updated", -1), ("_id", -1)), query.limit, collection="audit")
 
 
 def to_history_count(query: HistoryQuery, limit: int, milliseconds: int) -> dict[str, Any]:
@@ -162,7 +161,7 @@ def _find(collection: str, filter: Mapping[str, Any], milliseconds: int) -> dict
         "filter": dict(filter),
         "batchSize": _ALL_AT_ONCE,
         "maxTimeMS": milliseconds,
-        "readConcern": _concern(collection),
+        "readConcern": READ_CONCERN,
     }
 
 
@@ -216,10 +215,5 @@ def _aggregate(collection: str, stages: list[dict[str, Any]], milliseconds: int)
         "pipeline": stages,
         "cursor": {"batchSize": _ALL_AT_ONCE},
         "maxTimeMS": milliseconds,
-        "readConcern": _concern(collection),
+        "readConcern": READ_CONCERN,
     }
-
-
-def _concern(collection: str) -> dict[str, str]:
-    """Events are acknowledged before the majority has them; who is told that one is there must find it."""
-    return _LOCAL if collection == "audit" else READ_CONCERN

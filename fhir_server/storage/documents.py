@@ -37,6 +37,7 @@ IDENTITY_FIELDS = ("pt", "c", "l", "o")
 HEAD = {"version": 1, "updated": 1, "deleted": 1, "method": 1, WAS: 1, **dict.fromkeys(IDENTITY_FIELDS, 1)}
 HEAD_AND_BODY = {**HEAD, "body": 1, "file": 1, "size": 1}
 HISTORY = {**HEAD_AND_BODY, "ref": 1, **dict.fromkeys(POLICY_FIELDS, 1)}
+_PACK = len("AuditEvent/00000000-0000-0000-0000-000000000")
 DOCUMENT_LIMIT = 16 * 1024 * 1024 - 16 * 1024
 OUTBOX_CHANGES = 20_000
 
@@ -73,6 +74,11 @@ def to_encoded(change: Change, file: str | None = None) -> Encoded:
 def collection_of(reference: str) -> str:
     """Return the collection of the current versions of a type, or of a resource given as ``Type/id``."""
     return APART.get(reference.partition("/")[0], "resources")
+
+
+def pack_of(event: str) -> str:
+    """Return the ``_id`` of the pack that an event (``AuditEvent/…``) would be in: its own but for its place there."""
+    return f"{event[:_PACK]}000" if len(event) > _PACK else event
 
 
 def to_version_key(reference: str, version: int) -> str:

@@ -71,8 +71,7 @@ INDEXES: tuple[Index, ...] = (
     ),
     # Few, for every request writes into them. What they do not serve is looked for in the order of dates.
     Index("audit", "type_date", (("type", 1), ("ds", 1), ("_id", 1)), "AuditEvents by date, newest first"),
-    Index("audit", "patient", (("pt", 1), ("ds", 1), ("_id", 1)), "a patient's AuditEvents by date"),
-    Index("audit", "reference", (("r", 1), ("ds", 1), ("_id", 1)), "AuditEvents by patient, agent or entity"),
+    Index("audit", "reference", (("x", 1), ("ds", 1), ("_id", 1)), "AuditEvents by patient, agent or entity"),
     Index("audit", "updated", (("updated", 1), ("_id", 1)), "AuditEvents as they came: _lastUpdated, history"),
     Index("outbox", "age", (("at", 1),), "the oldest first; gone after 7 days", {"expireAfterSeconds": 7 * _DAY}),
     Index("jobs", "kind", (("kind", 1), ("created", 1)), "the oldest job that is due"),

@@ -10,7 +10,14 @@ from fhir_server.storage.connection import UnsuitableDatabase
 
 Migration = Callable[[Database[dict[str, Any]]], None]
 
-MIGRATIONS: tuple[Migration, ...] = ()
+
+def _drop_patients_of_events(database: Database[dict[str, Any]]) -> None:
+    """Events are found by all that they refer to, by one index; that of patients alone serves nothing any more."""
+    if "patient" in database["audit"].index_information():
+        database["audit"].drop_index("patient")
+
+
+MIGRATIONS: tuple[Migration, ...] = (_drop_patients_of_events,)
 """In order, never edited or removed. A step may run twice, in two workers at once: it must come to the same."""
 
 

@@ -12,7 +12,9 @@ from typing import Any
 from pymongo.read_concern import ReadConcern
 
 from fhir_server.storage import commands, documents, indexes
+from fhir_server.storage.audit_frames import Frames, Unpack, no_packs
 from fhir_server.storage.audit_log import AuditLog
+from fhir_server.storage.audit_reader import AuditReader
 from fhir_server.storage.binaries import Binaries
 from fhir_server.storage.body_cache import BodyCache
 from fhir_server.storage.connection import READ_CONCERN, Connection, translated
@@ -24,7 +26,7 @@ from fhir_server.storage.migrations import migrate
 from fhir_server.storage.page_memory import PageMemory
 from fhir_server.storage.pages import PageReader, kept_projection
 from fhir_server.storage.records import Records
-from fhir_server.storage.store import Document, HistoryQuery, Plan, Query, StoreStatus, StoreUnavailable
+from fhir_server.storage.store import Document, HistoryQuery, Packed, Plan, Query, StoreStatus, StoreUnavailable
 from fhir_server.storage.transaction import Transactions, Work, to_work
 
 _ESTIMATE_EXACTLY = 10_000
@@ -39,7 +41,7 @@ class MongoStore:
     ``large_body``: bodies of more bytes go to GridFS. ``read_milliseconds``: longest time of one read on a request's
     path. ``commit_seconds``: how long a commit may be tried. ``body_cache``: bytes of bodies kept in memory for pages,
     0 for none. ``driver_only`` keeps off the direct socket;
-    ``audit_spool`` is where events wait for the database, as in ``AuditLog``;
+    ``audit_spool`` is where events wait for the database, as in ``AuditLog``; ``unpack`` takes packs of them apart;
     ``listener`` is told the name of every command sent (its own housekeeping excepted).
     """
 
@@ -54,12 +56,15 @@ class MongoStore:
         body_cache: int = 24 << 20,
         driver_only: bool = False,
         audit_spool: Path | None = None,
+        unpack: Unpack = no_packs,
         listener: Callable[[str], None] | None = None,
     ) -> None:
         self.connection = Connection(uri, database, driver_only=driver_only, listener=listener)
         self.records = Records(self.connection)
         self.index_writer = IndexWriter(self.connection)
-        self.audit_log = AuditLog(self.connection, audit_spool)
+        frames = Frames(self.connection, unpack)
+        self.audit_log = AuditLog(self.connection, frames, audit_spool)
+        self._events = AuditReader(self.connection, frames, self.audit_log.flush, read_milliseconds)
         self._large_body = large_body
         self._milliseconds = read_milliseconds
         self._binaries = Binaries(self.connection)
@@ -84,8 +89,8 @@ class MongoStore:
         """Return the current version, deleted ones included, or ``None``. One round trip at most."""
         if collection_of(reference) == "resources":
             return self._current.get(reference)
-        found = self._event(reference)
-        return None if found is None else documents.from_current(found)
+        found = self._events.get((reference,))
+        return documents.from_current(found[0]) if found else None
 
     def get_many(
         self, references: Iterable[str], *, with_body: bool = True, index_fields: Sequence[str] = ()
@@ -104,9 +109,7 @@ class MongoStore:
             projection = documents.to_projection(with_body, everything, index_fields)
             found += self._documents(commands.to_find_ids("resources", others, projection, self._milliseconds))
         if apart:
-            self.audit_log.flush()
-            projection = documents.to_projection(with_body, everything, index_fields)
-            found += self._documents(commands.to_find_ids("audit", apart, projection, self._milliseconds))
+            found += self._events.get(apart)
         return {each["_id"]: documents.from_current(each, everything, tuple(index_fields)) for each in found}
 
     def get_version(self, reference: str, version: int) -> Document | None:
@@ -121,9 +124,8 @@ class MongoStore:
         """Return the documents in order. One round trip as long as they fit 16 MB, or two; see ``PageReader``."""
         if self._pages.serves(query):
             return self._pages.find(query)
-        if query.collection == "audit":
-            self.audit_log.flush()
-        found = self._documents(commands.to_find(query, self._milliseconds))
+        apart = query.collection == "audit"
+        found = self._events.find(query) if apart else self._documents(commands.to_find(query, self._milliseconds))
         index, names = query.with_index, (*query.index_fields, *query.computed)
         return [documents.from_current(document, index, names) for document in found]
 
@@ -145,8 +147,9 @@ class MongoStore:
     ) -> list[list[Document]]:
         """Return, for each filter, at most ``limit`` current documents without body. One round trip for all."""
         if collection == "audit":
-            self.audit_log.flush()
-        return [[documents.from_current(found) for found in each] for each in self._union(filters, limit, collection)]
+            queries = (Query(one, (), limit, with_body=False) for one in filters)
+            return [[documents.from_current(found) for found in self._events.find(one)] for one in queries]
+        return [[documents.from_current(found) for found in each] for each in self._union(filters, limit)]
 
     def find_referrers(self, references: Iterable[str], limit: int = 10) -> dict[str, tuple[str, ...]]:
         """Return, for each reference that somebody points to, the pointing references (``Type/id``). One round trip.
@@ -181,7 +184,7 @@ class MongoStore:
     def count(self, filter: Mapping[str, Any], limit: int = 0, collection: str = "resources") -> int:
         """Return how many current documents match, counting no further than ``limit`` if one is given."""
         if collection == "audit":
-            self.audit_log.flush()
+            return self._events.count(filter, limit)
         return int(self._run(commands.to_count(collection, commands.to_living(filter), limit, self._milliseconds))["n"])
 
     def estimate(self, filter: Mapping[str, Any], collection: str = "resources") -> int:
@@ -189,6 +192,8 @@ class MongoStore:
         exact = self.count(filter, _ESTIMATE_EXACTLY, collection)
         if exact < _ESTIMATE_EXACTLY:
             return exact
+        if collection == "audit":
+            return max(exact, self._events.estimate(filter))
         total = int(self._run({"count": collection})["n"])
         found = self._documents(
             {
@@ -204,20 +209,19 @@ class MongoStore:
     def history(self, query: HistoryQuery) -> list[Document]:
         """Return versions, newest first. One round trip."""
         if commands.is_apart(query):
-            self.audit_log.flush()
+            return [documents.from_current(event) for event in self._events.find(commands.to_events(query))]
         found = self._documents(commands.to_history(query, self._milliseconds))
-        if commands.is_apart(query):
-            return [documents.from_current(event) for event in found]
         return [documents.from_history(version) for version in found]
 
     def count_history(self, query: HistoryQuery, limit: int = 0) -> int:
         """Return how many versions match, counting no further than ``limit`` if one is given."""
-        if query.at is not None and not commands.is_apart(query):
+        filter = commands.to_history_filter(query)
+        if commands.is_apart(query):
+            return self._events.count(filter, limit)
+        if query.at is not None:
             found = self._documents(commands.to_history_count(query, limit, self._milliseconds))
             return int(found[0]["n"]) if found else 0
-        filter = commands.to_history_filter(query)
-        collection = "audit" if commands.is_apart(query) else "history"
-        return int(self._run(commands.to_count(collection, filter, limit, self._milliseconds))["n"])
+        return int(self._run(commands.to_count("history", filter, limit, self._milliseconds))["n"])
 
     def commit(self, plan: Plan) -> None:
         """Write history, current versions, outbox and records in one transaction; majority and journaled.
@@ -237,7 +241,7 @@ class MongoStore:
                 self._binaries.drop(files.values())
             raise
 
-    def append(self, events: Sequence[Mapping[str, Any]]) -> None:
+    def append(self, events: Sequence[Mapping[str, Any] | Packed]) -> None:
         """Append audit events outside any transaction, together with those of concurrent callers."""
         self.audit_log.append(events)
 
@@ -247,6 +251,8 @@ class MongoStore:
 
     def explain(self, query: Query) -> dict[str, Any]:
         """Return MongoDB's own account of how it runs the query, having run it (``executionStats``)."""
+        if query.collection == "audit":
+            return self._events.explain(query)
         command = commands.to_find(query, self._milliseconds)
         del command["readConcern"]  # explain takes none
         return self._run({"explain": command, "verbosity": "executionStats", "maxTimeMS": command.pop("maxTimeMS")})
@@ -267,17 +273,19 @@ class MongoStore:
             }
         )
         counted = {group["_id"]: int(group["n"]) for group in found}
-        for kind, collection in documents.APART.items():
-            if count := int(self._run({"count": collection})["n"]):
+        for kind in documents.APART:
+            if count := self._events.count({"type": kind}):
                 counted[kind] = count
         return dict(sorted(counted.items()))
 
     def iterate(self, query: Query, *, timed: bool = False) -> Iterator[Document]:
         """Yield documents in order, in batches; on a request's path ``timed``: the time of one read holds for all."""
-        if query.collection == "audit":
-            self.audit_log.flush()
-        command = commands.to_find(query, 0)
         index = query.with_index or bool(query.index_fields)
+        if query.collection == "audit":
+            for found in self._events.iterate(query, timed=timed):
+                yield documents.from_current(found, index)
+            return
+        command = commands.to_find(query, 0)
         concern = ReadConcern(command["readConcern"]["level"])
         collection = self.connection.database[query.collection].with_options(read_concern=concern)
         with translated():
@@ -304,12 +312,6 @@ class MongoStore:
         self.audit_log.close()
         self.connection.close()
 
-    def _event(self, reference: str) -> dict[str, Any] | None:
-        self.audit_log.flush()
-        command = commands.to_find_ids("audit", (reference,), documents.HEAD_AND_BODY, self._milliseconds)
-        found = self._documents(command)
-        return found[0] if found else None
-
     def _read(self, references: Sequence[str]) -> list[dict[str, Any]]:
         command = commands.to_find_ids("resources", references, kept_projection(), self._milliseconds)
         with translated():
@@ -335,13 +337,11 @@ class MongoStore:
         with translated():
             return self.connection.reader.run(command)
 
-    def _union(
-        self, filters: Sequence[Mapping[str, Any]], limit: int, collection: str = "resources"
-    ) -> list[list[dict[str, Any]]]:
+    def _union(self, filters: Sequence[Mapping[str, Any]], limit: int) -> list[list[dict[str, Any]]]:
         branches: list[list[dict[str, Any]]] = [[] for _ in filters]
         for start in range(0, len(filters), commands.MOST_BRANCHES):
             part = filters[start : start + commands.MOST_BRANCHES]
-            for found in self._documents(commands.to_union(part, limit, self._milliseconds, collection)):
+            for found in self._documents(commands.to_union(part, limit, self._milliseconds)):
                 branches[start + found["branch"]].append(found)
         return branches
 

@@ -12,11 +12,15 @@ from typing import Any, NamedTuple
 
 import bson
 from bson.codec_options import CodecOptions
+from bson.datetime_ms import DatetimeMS
 from bson.raw_bson import RawBSONDocument
 
-from fhir_server.storage.documents import CODEC
+from fhir_server.storage.documents import CODEC, READ_CODEC
 
 _RAW: CodecOptions[RawBSONDocument] = CodecOptions(document_class=RawBSONDocument, tz_aware=True, tzinfo=UTC)
+Stored = RawBSONDocument
+"""A document that is encoded already, as it is stored."""
+
 _LENGTH, _MOMENT = Struct("<i").pack, Struct("<q").pack
 _AROUND = 5
 """Bytes of a document that are no element: its length and its end."""
@@ -82,6 +86,16 @@ def to_document(own: Mapping[str, Any], shared: bytes = b"") -> RawBSONDocument:
     if shared:
         encoded = b"".join([_LENGTH(len(encoded) + len(shared)), encoded[4:-1], shared, b"\0"])
     return RawBSONDocument(encoded, _RAW)
+
+
+def to_moment(milliseconds: int) -> Any:
+    """Return what stands in a document's own fields for a moment, given by its milliseconds since 1970."""
+    return DatetimeMS(milliseconds)
+
+
+def from_document(document: RawBSONDocument) -> dict[str, Any]:
+    """Return a document that is ready to be stored as it would be read."""
+    return bson.decode(document.raw, codec_options=READ_CODEC)
 
 
 def to_stored(document: Mapping[str, Any]) -> RawBSONDocument:

@@ -6,7 +6,9 @@ One suite, ``tests/contract``, runs against every implementation.
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from bson.raw_bson import RawBSONDocument
 
 if TYPE_CHECKING:
     from fhir_server.storage.records import Records
@@ -94,6 +96,14 @@ class Plan:
     """Further documents to insert with it, as (collection, document): audit events, jobs."""
     generation: int = 0
     """Of the stored search parameters by which the changes are indexed."""
+
+
+class Packed(NamedTuple):
+    """Audit events in one document, and the frame without which they cannot be read: its key and its text."""
+
+    document: RawBSONDocument
+    key: bytes
+    frame: bytes
 
 
 class VersionConflict(Exception):
@@ -223,7 +233,7 @@ class Store(Protocol):
         Raises ``VersionConflict`` and then leaves nothing.
         """
 
-    def append(self, events: Sequence[Mapping[str, Any]]) -> None:
+    def append(self, events: Sequence[Mapping[str, Any] | Packed]) -> None:
         """Append audit events outside any transaction, together with those of concurrent callers."""
 
     def status(self) -> StoreStatus:

@@ -205,7 +205,7 @@ def test_what_no_xml_can_carry_is_left_out_of_the_message() -> None:
 def test_the_events_of_the_trail_make_good_messages(make_composition: Make, tmp_path: Path) -> None:
     composition = make_composition(audit_spool=False)
     (reference,) = put(composition.store(), NOON, "a")
-    body = composition.store().audit_log.read([reference])[reference]["body"]
+    (body,) = composition.store().audit_log.bodies([reference])
     message = etree.fromstring(to_dicom(parse_json(body)))
     assert [one.tag for one in message] == [
         "EventIdentification",

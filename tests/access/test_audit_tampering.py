@@ -10,12 +10,13 @@ import pytest
 from fhir_server.access.caller import Caller
 from fhir_server.app import Composition
 from fhir_server.audit import sealed_spans
-from fhir_server.audit.frames import Occasion
 from fhir_server.audit.seals import OVERLAP, START, Sealer, build_seal, entries_of, hash_of, reference_at, to_entry
+from fhir_server.audit.templates import Occasion
 from fhir_server.audit.touched import Touched
 from fhir_server.audit.trail import Origin, Trail
 from fhir_server.audit.verification import Finding, Tally, verify
 from fhir_server.storage.mongo import MongoStore
+from fhir_server.storage.store import Packed
 
 BASE = "http://127.0.0.1:8000/fhir"
 NOON = datetime(2026, 6, 14, 12, tzinfo=UTC)
@@ -24,11 +25,13 @@ DOCTOR = Caller("d", "professional", user="Practitioner/d", user_name="Dr D")
 
 def put(store: MongoStore, at: datetime, *patients: str) -> list[str]:
     """Append one event for each patient, recorded at that moment; return their references."""
-    trail = Trail(Origin(Occasion(DOCTOR, BASE), "req", at, lambda: at))
-    trail.disclose(Touched("read", f"Observation/{one}", 1, (f"Patient/{one}",)) for one in patients)
-    events = trail.events()
+    events: list[Packed] = []
+    for one in patients:
+        trail = Trail(Origin(Occasion(DOCTOR, BASE), "req", at, lambda: at))
+        trail.disclose([Touched("read", f"Observation/{one}", 1, (f"Patient/{one}",))])
+        events += trail.events()
     store.append(events)
-    return [event["_id"] for event in events]
+    return [event.document["_id"] for event in events]
 
 
 @pytest.fixture
@@ -79,16 +82,51 @@ def test_an_untouched_audit_is_found_whole(store: MongoStore, heads: Path, seale
 
 
 def test_a_changed_event_is_found(store: MongoStore, heads: Path, sealed: list[str]) -> None:
-    body = events(store).find_one({"_id": sealed[4]})["body"].replace(b"Dr D", b"Dr X")
-    events(store).update_one({"_id": sealed[4]}, {"$set": {"body": body}})
+    x = ["Patient/another" if one == "Patient/b" else one for one in events(store).find_one({"_id": sealed[4]})["x"]]
+    events(store).update_one({"_id": sealed[4]}, {"$set": {"x": x}})
     assert problems(store, heads) == [Finding("changed", sealed[4])]
     assert problems(store, heads, NOON.date()) == [Finding("changed", sealed[4])]
     assert problems(store, heads, NOON.date() + timedelta(days=1)) == []
 
 
 def test_an_event_taken_out_of_the_patients_sight_is_found(store: MongoStore, heads: Path, sealed: list[str]) -> None:
-    events(store).update_one({"_id": sealed[2]}, {"$unset": {"pt": 1}})
-    assert problems(store, heads) == [Finding("reindexed", sealed[2])]
+    events(store).update_one({"_id": sealed[2]}, {"$pull": {"x": "Patient/c"}})
+    assert problems(store, heads) == [Finding("changed", sealed[2])]
+
+
+def test_the_event_of_a_write_taken_out_of_the_patients_sight_is_found(store: MongoStore, heads: Path) -> None:
+    trail = Trail(Origin(Occasion(DOCTOR, BASE), "req", NOON, lambda: NOON))
+    ((_, event),) = trail.records([Touched("update", "Observation/a", 2, ("Patient/a",))])
+    store.append([event])
+    assert Sealer(store.audit_log, heads).seal(NOON + timedelta(seconds=2)) == 1
+    assert problems(store, heads) == []
+    events(store).update_one({"_id": event["_id"]}, {"$unset": {"pt": 1}})
+    assert problems(store, heads) == [Finding("reindexed", event["_id"])]
+
+
+def test_events_packed_together_are_counted_and_found_changed_together(store: MongoStore, heads: Path) -> None:
+    trail = Trail(Origin(Occasion(DOCTOR, BASE), "req", NOON, lambda: NOON))
+    trail.disclose(Touched("read", f"Observation/{one}", 1, (f"Patient/{one}",)) for one in "abc")
+    (pack,) = trail.events()
+    store.append([pack])
+    assert Sealer(store.audit_log, heads).seal(NOON + timedelta(seconds=2)) == 1
+    tally = Tally()
+    assert list(verify(store.audit_log, heads, BASE, None, tally)) == []
+    assert tally.events == 3
+    told = events(store).find_one({"_id": pack.document["_id"]})["events"]
+    events(store).update_one({"_id": pack.document["_id"]}, {"$set": {"events": told.rpartition(";")[0]}})
+    assert problems(store, heads) == [Finding("changed", pack.document["_id"])]
+
+
+def test_a_frame_that_says_something_else_or_is_gone_is_found(
+    store: MongoStore, heads: Path, sealed: list[str]
+) -> None:
+    frame = events(store).find_one({"_id": {"$regex": "^AuditFrame/"}})
+    other = {**frame, "text": frame["text"].replace(b"Dr D", b"Dr X")}
+    events(store).replace_one({"_id": frame["_id"]}, other)
+    assert set(problems(store, heads)) == {Finding("changed", frame["_id"])}
+    events(store).delete_one({"_id": frame["_id"]})
+    assert set(problems(store, heads)) == {Finding("missing", frame["_id"])}
 
 
 def test_a_deleted_event_is_found(store: MongoStore, heads: Path, sealed: list[str]) -> None:
@@ -145,7 +183,7 @@ def test_a_chain_rewritten_from_end_to_end_is_found(store: MongoStore, heads: Pa
     for seal in list(store.audit_log.seals()):
         kept = [one for one, _ in entries_of(seal) if one != sealed[0]]
         bodies = store.audit_log.read(kept)
-        previous = build_seal(previous, seal["at"], [to_entry(one, bodies[one]["body"]) for one in kept])
+        previous = build_seal(previous, seal["at"], [to_entry(one, bodies[one].content) for one in kept])
         seals(store).replace_one({"_id": seal["_id"]}, previous)
     found = problems(store, heads)
     assert found
@@ -179,7 +217,7 @@ def test_latecomers_are_found_among_many_and_sealed_once(
         assert sealer.seal(NOON + timedelta(seconds=second + 2)) == 2
     late = put(store, NOON + timedelta(seconds=5), "late") + put(store, NOON + timedelta(seconds=13), "later", "latest")
     assert sealer.seal(NOON + timedelta(seconds=33)) == 3
-    assert [one for one, _ in entries_of(list(store.audit_log.seals())[-1])] == late[1:]
+    assert {one for one, _ in entries_of(list(store.audit_log.seals())[-1])} == set(late[1:])
     assert sealer.seal(NOON + timedelta(seconds=64)) == 0
     put(store, NOON + timedelta(seconds=14), "last")
     assert Sealer(store.audit_log, heads).seal(NOON + timedelta(seconds=65)) == 1, "one that has only just begun"

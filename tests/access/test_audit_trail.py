@@ -5,6 +5,7 @@ import pytest
 from fhir_server.fhir.json import parse_json
 from tests.access.callers import World, backend, operator
 from tests.access.test_records import gp, hospital, lea, marie, mother, nurse, other, record
+from tests.trail import stored_events
 
 __all__ = ["record"]
 
@@ -87,7 +88,7 @@ def test_every_committed_write_has_its_event(record: World) -> None:
     database = record.composition.store().connection.database
     told = {
         (entity["what"]["reference"], detail["valueString"])
-        for event in database["audit"].find()
+        for event in stored_events(record.composition.store())
         for entity in parse_json(event["body"])["entity"]
         for detail in entity.get("detail", ())
         if detail["type"] == "version"

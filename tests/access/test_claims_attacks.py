@@ -7,6 +7,7 @@ import pytest
 from tests.access.oauth import refused
 from tests.rest.smart import Smart
 from tests.rest.smart_people import DOCTOR
+from tests.trail import stored_events
 
 INS = "urn:oid:1.2.250.1.213.1.4.10"
 FINESS = "urn:oid:1.2.250.1.71.4.2.2"
@@ -120,8 +121,6 @@ def test_the_audit_has_no_number_of_a_person(smart: Smart) -> None:
     smart.put(person("dom", "279035121518989"))
     smart.backend().token(person_id=f"{INS}|279035121518989")
     smart.backend("other").ask(person_id=f"{INS}|1790351215189")
-    smart.composition.store().audit_log.flush()
-    audit = smart.composition.store().connection.database["audit"]
-    events = list(audit.find({"t": {"$in": ["AuditEvent.type||110114", "AuditEvent.type||110113"]}}))
+    events = stored_events(smart.composition.store(), t={"$in": ["AuditEvent.type||110114", "AuditEvent.type||110113"]})
     assert len(events) == 2
     assert "90351215189" not in str(events)

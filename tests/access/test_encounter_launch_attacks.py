@@ -8,6 +8,7 @@ from tests.access.records import GP, circle, encounter, guardian, resource
 from tests.rest.smart import Smart
 from tests.rest.smart_apps import Page, query_of
 from tests.rest.smart_people import DOCTOR, MARIE
+from tests.trail import stored_events
 
 SCOPE = "launch/encounter patient/*.rs"
 
@@ -113,11 +114,9 @@ def test_a_launch_in_an_encounter_that_is_not_to_be_seen_is_refused_alike(
 
 def test_what_the_page_shows_is_in_the_audit(hospital: Smart) -> None:
     asked(hospital, MARIE, patient="marie")
-    hospital.composition.store().audit_log.flush()
-    audit = hospital.composition.store().connection.database["audit"]
     events = [
         one
-        for one in audit.find({"t": "AuditEvent.subtype||search"})
+        for one in stored_events(hospital.composition.store(), t="AuditEvent.subtype||search")
         if "AuditEvent.entity>Encounter/visit" in one["r"]
     ]
     assert [one["pt"] for one in events] == ["Patient/marie"]

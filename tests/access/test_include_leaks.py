@@ -21,6 +21,7 @@ from fhir_server.search.ast import Everything, HasLabel, InCompartment, Node, No
 from fhir_server.search.building import build_not
 from fhir_server.settings import Settings
 from fhir_server.storage.embedded import EmbeddedMongod
+from tests.trail import ALL_BUT_FRAMES
 
 SECRET = {"system": "http://example.org/labels", "code": "secret"}
 NOT_SECRET = build_not(HasLabel(("http://example.org/labels|secret",)))
@@ -53,7 +54,7 @@ def context(mongod: EmbeddedMongod, tmp_path: Path) -> Iterator[RequestContext]:
     yield composition.open_local_context("test", "en")
     database = composition.store().connection.database
     for name in database.list_collection_names():
-        database[name].delete_many({})
+        database[name].delete_many(ALL_BUT_FRAMES)
     composition.close()
 
 

@@ -20,6 +20,7 @@ from fhir_server.interactions.dispatch import dispatch
 from fhir_server.interactions.request import FhirRequest
 from fhir_server.search.ast import HasLabel, Node
 from fhir_server.search.building import build_not
+from tests.trail import ALL_BUT_FRAMES
 
 SYSTEM = "http://example.org/labels"
 SECRET = {"meta": {"security": [{"system": SYSTEM, "code": "secret"}]}}
@@ -153,7 +154,7 @@ def answers(make_composition: Callable[..., Composition], request: pytest.Fixtur
         database = composition.store().connection.database
         for world in ([*OPEN, *HIDDEN], OPEN):
             for name in ("resources", "history", "guards"):
-                database[name].delete_many({})
+                database[name].delete_many(ALL_BUT_FRAMES)
             ctx = composition.open_local_context("test", "en")
             fill(ctx, world)
             seen = replace(ctx.repository, policy=Hiding(ctx.caller))

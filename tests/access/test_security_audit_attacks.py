@@ -16,6 +16,7 @@ from tests.rest.security_audit import short, told
 from tests.rest.signing_in import PASSWORD, Clock, Site
 from tests.rest.smart import Smart
 from tests.rest.smart_people import MARIE
+from tests.trail import stored_events
 
 CODES = ("110113", "110114")
 
@@ -176,8 +177,8 @@ def test_they_are_in_nobodys_history_of_accesses(world_with_sign_ins: World) -> 
     rows = world_with_sign_ins.ask(patient("marie")).get("Patient/marie/$historique-acces").body["parameter"]
     parts = [part for row in rows if row["name"] == "access" for part in row["part"]]
     shown = {part["valueReference"]["reference"] for part in parts if part["name"] == "event"}
-    audit = world_with_sign_ins.composition.store().connection.database["audit"]
-    of_accounts = {one["_id"] for one in audit.find({"t": {"$in": [f"AuditEvent.type||{code}" for code in CODES]}})}
+    kinds = {"$in": [f"AuditEvent.type||{code}" for code in CODES]}
+    of_accounts = {one["_id"] for one in stored_events(world_with_sign_ins.composition.store(), t=kinds)}
     assert len(of_accounts) == 3
     assert shown
     assert not shown & of_accounts

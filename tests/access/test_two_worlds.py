@@ -36,6 +36,7 @@ from tests.access.two_worlds.population import (
 )
 from tests.access.two_worlds.requests import Drawing
 from tests.rest.fhir import entry
+from tests.trail import ALL_BUT_FRAMES
 
 EMERGENCY = f"{IDNAT}|899700000055"
 
@@ -112,7 +113,7 @@ def sides(compositions: list[Composition]) -> Iterator[list[tuple[Side, World]]]
     for one in compositions[:2]:
         database = one.store().connection.database
         for name in database.list_collection_names():
-            database[name].delete_many({})
+            database[name].delete_many(ALL_BUT_FRAMES)
 
 
 @pytest.mark.parametrize("name", CALLERS)

@@ -61,7 +61,8 @@ def test_events_are_read_in_order_and_counted_between_two_references(logging: Mo
     logging.append([event(number, body=b"%d" % number) for number in (4, 1, 3, 2, 5)])
     logging.audit_log.flush()
     log = logging.audit_log
-    assert log.bodies("AuditEvent/0001", "AuditEvent/0005", 2) == [("AuditEvent/0002", b"2"), ("AuditEvent/0003", b"3")]
+    between = log.contents("AuditEvent/0001", "AuditEvent/0005", 2)
+    assert between == [("AuditEvent/0002", b"2"), ("AuditEvent/0003", b"3")]
     assert log.references("AuditEvent/0001", "AuditEvent/0005") == [f"AuditEvent/000{number}" for number in (2, 3, 4)]
     assert log.count("AuditEvent/0001", "AuditEvent/0005") == 3
     assert log.count("AuditEvent/0005", "AuditEvent/0006") == 0
@@ -83,7 +84,7 @@ def test_an_event_that_the_database_refuses_is_no_success(logging: MongoStore) -
 
 
 def test_what_was_appended_is_found_at_once_by_whoever_appended_it(logging: MongoStore) -> None:
-    logging.append([event(1, pt="Patient/p")])
+    logging.append([event(1, pt="Patient/p", x=["Patient/p"])])
     assert len(logging.find(Query({"pt": "Patient/p"}, collection="audit"))) == 1
     found = logging.get("AuditEvent/0001")
     assert found is not None

@@ -155,3 +155,17 @@ def test_migrations_run_once_in_order_and_not_on_a_new_database(store: MongoStor
     with pytest.raises(UnsuitableDatabase) as refusal:
         migrations.migrate(database, steps[:1])
     assert "plus récente" in refusal.value.text.fr
+
+
+def test_the_index_of_events_by_patient_goes_from_older_databases(store: MongoStore, change: MakeChange) -> None:
+    database = store.connection.database
+    store.commit(Plan((change("Patient/1"),)))
+    database["audit"].create_index([("pt", 1), ("ds", 1), ("_id", 1)], name="patient")
+    database["audit"].drop_index("reference")
+    database["audit"].create_index([("r", 1), ("ds", 1), ("_id", 1)], name="reference")
+    assert len(store.check_indexes()) == 2
+    database["meta"].delete_many({})
+    database["meta"].insert_one({"_id": "shape", "steps": 0})
+    for _ in range(2):
+        store.prepare()
+        assert store.check_indexes() == []

@@ -33,7 +33,11 @@ def test_a_plan_writes_current_history_outbox_guards_and_records(store: MongoSto
         Plan(
             (change("Patient/1", method="POST"), change("Group/1")),
             (Guard("k", 0),),
-            (("audit", {"who": "a"}), ("jobs", {"_id": "j"}), ("audit", {"who": "b"})),
+            (
+                ("audit", {"who": "a", "type": "AuditEvent"}),
+                ("jobs", {"_id": "j"}),
+                ("audit", {"who": "b", "type": "AuditEvent"}),
+            ),
         )
     )
     assert store.counts() == {"AuditEvent": 2, "Group": 1, "Patient": 1}

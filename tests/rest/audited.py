@@ -12,6 +12,7 @@ from fhir_server.context import RequestContext
 from fhir_server.errors import Text
 from fhir_server.rest.gateway import FhirGateway
 from tests.rest.fhir import Fhir, Reply
+from tests.trail import stored_events
 
 DOCTOR = Caller(
     "doctor",
@@ -64,9 +65,8 @@ def audited(composition: Composition) -> Fhir:
 
 
 def events(composition: Composition, **having: Any) -> list[dict[str, Any]]:
-    """Return the stored documents of the audit in order, without those of the open caller."""
-    composition.store().audit_log.flush()
-    found = composition.store().connection.database["audit"].find(having, sort=[("_id", 1)])
+    """Return the events of the audit in order, without those of the open caller."""
+    found = stored_events(composition.store(), **having)
     return [one for one in found if "AuditEvent.agent-role||open" not in one["t"]]
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from fhir_server.app import Composition
 from fhir_server.fhir.json import parse_json
+from tests.trail import stored_events
 
 _NAMES = {"110122": "sign-in", "110123": "sign-out", "ITI-71": "access-token"}
 _SECURITY = ("110114", "110113", "110112")
@@ -28,9 +29,7 @@ class Told:
 
 def told(composition: Composition, *codes: str) -> list[Told]:
     """Return the events of accounts and clients, oldest first; of some codes alone if any are given."""
-    composition.store().audit_log.flush()
-    found = composition.store().connection.database["audit"].find({}, sort=[("_id", 1)])
-    events = [parse_json(bytes(one["body"])) for one in found]
+    events = [parse_json(one["body"]) for one in stored_events(composition.store())]
     read = [_told(event) for event in events if event["type"]["code"] in _SECURITY]
     return [one for one in read if not codes or one.code in codes]
 

@@ -7,11 +7,12 @@ import pytest
 
 from fhir_server.access.caller import Caller
 from fhir_server.audit.access_history import TABS, Row, build_row, tab_name, to_paris
-from fhir_server.audit.frames import Occasion
 from fhir_server.audit.tde import PROFILE, to_tde
+from fhir_server.audit.templates import Occasion
 from fhir_server.audit.touched import Touched
 from fhir_server.audit.trail import Origin, Trail
 from fhir_server.fhir.json import parse_json
+from tests.trail import unpacked
 
 NIGHT = datetime(2026, 6, 14, 0, 11, 5, 120_000, tzinfo=UTC)
 DOCTOR = Caller("d", "professional", client_name="LPS", user="Practitioner/d", user_name="Dr Medioni")
@@ -20,9 +21,9 @@ DOCTOR = Caller("d", "professional", client_name="LPS", user="Practitioner/d", u
 def event_of(caller: Caller, *touched: Touched, status: int = 200) -> dict[str, Any]:
     trail = Trail(Origin(Occasion(caller, "https://x.example/fhir"), "req", NIGHT, lambda: NIGHT))
     if status >= 400:
-        return dict(parse_json(trail.refusal(touched[0].action, status, "forbidden", touched[0])[0]["body"]))
+        return dict(parse_json(unpacked(trail.refusal(touched[0].action, status, "forbidden", touched[0]))[0]["body"]))
     trail.disclose(touched)
-    return dict(parse_json(trail.events()[0]["body"]))
+    return dict(parse_json(unpacked(trail.events())[0]["body"]))
 
 
 def row_of(caller: Caller, action: str, *types: str, status: int = 200) -> Row:

@@ -7,19 +7,22 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
+import bson
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fhir_server.access.caller import LOCAL_CALLER, Caller
 from fhir_server.audit import codes
 from fhir_server.audit.events import EventBuilder, Moment
-from fhir_server.audit.frames import Occasion
 from fhir_server.audit.grouping import Asked, Group, Noted, build_groups
+from fhir_server.audit.packs import unpack
+from fhir_server.audit.templates import Occasion
 from fhir_server.audit.touched import Touched
 from fhir_server.audit.trail import Origin, Trail, new_event_id
 from fhir_server.fhir.json import parse_json
 from fhir_server.search.indexer import to_index
 from fhir_server.validation.structure import check_structure
+from tests.trail import unpacked
 
 BASE = "https://phr.example/fhir"
 NOW = datetime(2026, 6, 14, 2, 11, 5, 120_000, tzinfo=UTC)
@@ -102,6 +105,37 @@ def test_events_of_a_request_are_valid_and_indexed_as_if_they_were_parsed(
             event = builder.build(new_event_id(NOW), other)
             check_event(event, other)
             assert parse_json(event["body"])["entity"][-1]["what"] == {"identifier": {"value": id}}
+        check_packs(builder, [group, *almost(group, caller)])
+
+
+def check_packs(builder: EventBuilder, groups: list[Group]) -> None:
+    """Hold the packed events of a request, taken apart, to the same events made whole."""
+    packs = builder.pack(iter(f"{new_event_id(NOW)[:-3]}000" for _ in groups), groups)
+    assert 1 <= len(packs) < len(groups), "some of them are of one kind"
+    for pack in packs:
+        events = unpacked([pack])
+        assert [event["_id"] for event in events] == sorted({event["_id"] for event in events})
+        assert len(events) == pack.document["count"]
+        for event in events:
+            told = next(one for one in groups if is_told(event, one, builder))
+            groups = [one for one in groups if one is not told]
+            whole = builder.build(event["_id"].removeprefix("AuditEvent/"), told)
+            assert event == {name: whole[name] for name in event}
+            assert event.keys() == whole.keys()
+    assert groups == []
+    for pack in packs:
+        assert all(targets(event) <= {*pack.document["x"]} for event in unpacked([pack])), "by this a pack is found"
+
+
+def targets(event: dict[str, Any]) -> set[str]:
+    """Return what an event is found by that it refers to."""
+    pointed = {key.partition(">")[2] for key in event.get("r", ())}
+    return {*pointed, *event.get("c", ()), *event.get("x", ()), *([event["pt"]] if "pt" in event else ())}
+
+
+def is_told(event: Mapping[str, Any], group: Group, builder: EventBuilder) -> bool:
+    """Say whether this is the event of a group."""
+    return bool(event["body"] == builder.build(event["_id"].removeprefix("AuditEvent/"), group)["body"])
 
 
 def almost(group: Group, caller: Caller) -> list[Group]:
@@ -159,7 +193,7 @@ def test_a_read_is_told_as_balp_tells_it() -> None:
     trail = trail_of(DOCTOR)
     trail.begin("read", ("Observation", "o1"), ())
     trail.disclose([Touched("read", "Observation/o1", 3, ("Patient/p",), (), "care-team")])
-    (body,) = bodies(trail.events())
+    (body,) = bodies(unpacked(trail.events()))
     assert body["meta"]["profile"] == [
         "https://profiles.ihe.net/ITI/BALP/StructureDefinition/IHE.BasicAudit.PatientRead"
     ]
@@ -178,23 +212,24 @@ def test_each_patient_found_gets_an_event_and_none_gets_the_question_about_all()
     trail = trail_of(DOCTOR)
     trail.begin("search-type", ("Patient",), (("name", "dupont"),))
     trail.disclose(Touched("search", f"Patient/{id}", 1, (f"Patient/{id}",)) for id in ("a", "b"))
-    told = bodies(trail.events())
-    assert [query_of(body) for body in told] == [None, None, "Patient?name=dupont"]
-    assert [index.get("pt") for index in map(to_index, told)] == ["Patient/a", "Patient/b", None]
+    told = bodies(unpacked(trail.events()))
+    asked = {to_index(body).get("pt"): query_of(body) for body in told}
+    assert len(told) == 3
+    assert asked == {"Patient/a": None, "Patient/b": None, None: "Patient?name=dupont"}
 
 
 def test_the_question_about_one_patient_is_in_that_patients_event() -> None:
     trail = trail_of(DOCTOR)
     trail.begin("search-type", ("Observation",), (("patient", "p"), ("code", "1234")))
     trail.disclose([Touched("search", "Observation/o", 1, ("Patient/p",))])
-    (body,) = bodies(trail.events())
+    (body,) = bodies(unpacked(trail.events()))
     assert query_of(body) == "Observation?patient=p&code=1234"
 
 
 def test_a_search_that_finds_nothing_is_told_to_the_patient_it_names() -> None:
     trail = trail_of(DOCTOR)
     trail.begin("search-compartment", ("Patient", "p", "Observation"), ())
-    (body,) = bodies(trail.events())
+    (body,) = bodies(unpacked(trail.events()))
     assert to_index(body)["pt"] == "Patient/p"
     assert query_of(body) == "Patient/p/Observation"
 
@@ -222,14 +257,14 @@ def test_traces_of_a_secret_connection_bear_the_label() -> None:
     secret = Caller("k", "professional", user="Practitioner/p1", secret=True)
     trail = trail_of(secret)
     trail.disclose([Touched("read", "Observation/o", 1, ("Patient/p",))])
-    (event,) = trail.events()
+    (event,) = unpacked(trail.events())
     assert event["l"] == [codes.HIDDEN_FROM_REPRESENTATIVES]
 
 
 def test_many_resources_make_several_events_and_none_is_left_out() -> None:
     trail = trail_of(DOCTOR)
     trail.disclose(Touched("search", f"Observation/{n}", 1, ("Patient/p",)) for n in range(250))
-    told = bodies(trail.events())
+    told = bodies(unpacked(trail.events()))
     named = [
         entity["what"]["reference"]
         for body in told
@@ -244,7 +279,7 @@ def test_a_parent_is_named_without_taking_the_event_into_the_parents_record() ->
     parent = Caller("k", "representative", user="Patient/parent", user_name="Camille", patient="child")
     trail = trail_of(parent)
     trail.disclose([Touched("read", "Observation/o", 1, ("Patient/child",))])
-    (event,) = trail.events()
+    (event,) = unpacked(trail.events())
     assert event["pt"] == "Patient/child"
     assert event["c"] == ["Patient/child"]
 
@@ -252,7 +287,7 @@ def test_a_parent_is_named_without_taking_the_event_into_the_parents_record() ->
 def test_an_emergency_is_told_with_its_reason() -> None:
     trail = trail_of(Caller("k", "professional", user="Practitioner/p", mode="bris_de_glace", reason="AVC suspecté"))
     trail.disclose([Touched("read", "Observation/o", 1, ("Patient/p",))])
-    (body,) = bodies(trail.events())
+    (body,) = bodies(unpacked(trail.events()))
     assert [coding["code"] for coding in body["purposeOfEvent"][0]["coding"]] == ["BTG", "bris_de_glace"]
     assert body["entity"][-1]["detail"] == [{"type": "motif", "valueString": "AVC suspecté"}]
 
@@ -271,6 +306,36 @@ def test_the_command_line_has_a_name_too() -> None:
     ((collection, event),) = trail.records([Touched("update", "Patient/p", 2, ("Patient/p",))])
     assert collection == "audit"
     assert parse_json(event["body"])["agent"][0]["who"] == {"display": "command line"}
+
+
+def test_the_id_of_an_event_does_not_tell_how_many_others_there_are() -> None:
+    places: dict[str, list[int]] = {"Patient/0": [], "Patient/49": []}
+    for _ in range(400):
+        trail = trail_of(DOCTOR)
+        trail.disclose(Touched("read", f"Observation/{n}", 1, (f"Patient/{n}",)) for n in range(50))
+        for event in unpacked(trail.events()):
+            if event["pt"] in places:
+                places[event["pt"]].append(int(event["_id"][-3:], 16))
+    for found in places.values():
+        assert min(found) < 0x200, "the first may be anywhere"
+        assert max(found) > 0xE00
+        assert 0x600 < sum(found) / len(found) < 0xA00
+
+
+def test_more_events_than_a_pack_takes_make_several() -> None:
+    trail = trail_of(DOCTOR)
+    trail.disclose(Touched("read", f"Observation/{n}", 1, (f"Patient/{n}",)) for n in range(5_000))
+    packs = trail.events()
+    assert len(packs) == 2
+    assert len({event["_id"] for event in unpacked(packs)}) == 5_000
+
+
+def test_of_a_pack_those_events_alone_are_taken_out_that_refer_to_somebody() -> None:
+    trail = trail_of(DOCTOR)
+    trail.disclose(Touched("read", f"Observation/{n}", 1, (f"Patient/{n % 3}",)) for n in range(6))
+    (pack,) = trail.events()
+    for naming, found in (("Patient/1", 1), ("Observation/2", 1), ("Practitioner/p1", 3), ("Patient/9", 0)):
+        assert len(list(unpack(bson.decode(pack.document.raw), pack.frame, frozenset({naming})))) == found
 
 
 def test_ids_are_in_the_order_of_time() -> None:
