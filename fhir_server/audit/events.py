@@ -21,6 +21,8 @@ __all__ = ["Event", "EventBuilder", "Moment"]
 Event = Mapping[str, Any]
 """A document of the collection ``audit``."""
 
+_Kind = tuple[str, str, tuple[str, ...], tuple[str, ...], tuple[bool, ...]]
+
 
 @dataclass(slots=True)
 class EventBuilder:
@@ -37,28 +39,34 @@ class EventBuilder:
 
     def build(self, id: str, group: Group) -> Event:
         """Return one event whole."""
-        kind = (self._shape(group), group.query, group.versions)
+        shape = self._shape(group.action, group.labels, group.rules, self._flags(group))
+        kind = (shape, group.query, group.versions)
         made = self._casts.get(kind)
         if made is None:
-            frame = frame_of(self.occasion, kind[0])
+            frame = frame_of(self.occasion, shape)
             made = self._casts[kind] = frame, cast(mould_of(frame, group.query, group.versions), self.moment)
         return assemble(id, *made, group, self.moment.recorded)
 
     def pack(self, ids: Iterator[str], groups: Iterable[Group]) -> list[Packed]:
         """Return all events of a request, those of one kind together."""
-        kinds: dict[tuple[Any, ...], list[Group]] = {}
+        kinds: dict[_Kind, list[Group]] = {}
         for group in groups:
-            kinds.setdefault((group.action, group.labels, group.rules, group.query, self._flags(group)), []).append(
-                group
-            )
+            kind = (group.query, group.action, group.labels, group.rules, self._flags(group))
+            kinds.setdefault(kind, []).append(group)
         return [
-            to_pack(next(ids), frame_of(self.occasion, self._shape(part[0])), self.moment, part[0].query, part)
-            for together in kinds.values()
+            to_pack(
+                next(ids),
+                frame_of(self.occasion, self._shape(action, labels, rules, flags)),
+                self.moment,
+                query,
+                part,
+            )
+            for (query, action, labels, rules, flags), together in kinds.items()
             for part in _parts(together)
         ]
 
-    def _shape(self, group: Group) -> Shape:
-        return Shape(group.action, group.labels, group.rules, self.outcome, self.problem, *self._flags(group))
+    def _shape(self, action: str, labels: tuple[str, ...], rules: tuple[str, ...], flags: tuple[bool, ...]) -> Shape:
+        return Shape(action, labels, rules, self.outcome, self.problem, *flags)
 
     def _flags(self, group: Group) -> tuple[bool, ...]:
         """Return ``data``, ``versions``, ``patient``, ``query``, ``own``, ``alone`` of the shape."""

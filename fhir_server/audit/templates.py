@@ -4,7 +4,7 @@ Spec: http://hl7.org/fhir/R4/auditevent.html, https://profiles.ihe.net/ITI/BALP/
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, NamedTuple, cast
 from urllib.parse import urlsplit
 
@@ -29,8 +29,7 @@ _REFERABLE = frozenset({"Patient", "RelatedPerson", "Practitioner", "Practitione
 """Of the types that a fhirUser may have, those that an agent may be."""
 
 
-@dataclass(frozen=True, slots=True)
-class Occasion:
+class Occasion(NamedTuple):
     """Who asks, from where, of which server; ``address`` is the client's, empty if not known."""
 
     caller: Caller
@@ -85,7 +84,7 @@ def to_template(occasion: Occasion, shape: Shape) -> dict[str, Any]:
 def _event(occasion: Occasion, shape: Shape) -> dict[str, Any]:
     """Return the event without what differs from one to the next; entities lack what they are about."""
     caller, kind = _in_emergency(occasion.caller, shape.rules), codes.KINDS[shape.action]
-    occasion = replace(occasion, caller=caller)
+    occasion = occasion._replace(caller=caller)
     labels = dict.fromkeys(shape.labels)
     if caller.secret:
         labels[codes.HIDDEN_FROM_REPRESENTATIVES] = None

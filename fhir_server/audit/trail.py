@@ -92,7 +92,7 @@ class Trail:
         if self.origin is not None:
             occasion = self.origin.occasion
             caller = replace(occasion.caller, mode=mode, reason=reason)
-            self.origin = replace(self.origin, occasion=replace(occasion, caller=caller))
+            self.origin = replace(self.origin, occasion=occasion._replace(caller=caller))
 
     def disclose(self, touched: Iterable[Touched]) -> None:
         """Note resources that are about to be shown to the caller."""
