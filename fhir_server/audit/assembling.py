@@ -1,6 +1,6 @@
 """An event as it is served and searched: a frame with its gaps filled, and the index that search needs. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -28,17 +28,13 @@ class Told(Protocol):
 
 def assemble(id: str, frame: Frame, common: Cast, told: Told, recorded: datetime) -> Stored:
     """Return the document of one event."""
-    references = dict.fromkeys(told.resources)
-    if told.patient is not None:
-        references[told.patient] = None
     start = f'{{"resourceType":"AuditEvent","id":"{id}{common.after_id}'
     body = f"{start}{_entities(frame, told)}{common.end}".encode()
     own: dict[str, Any] = {"_id": f"AuditEvent/{id}", "body": body}
     if stored_parameters_of("AuditEvent"):
         index = to_index(parse_json(body), frame.base_url)
         return to_document({**own, **HEAD, "updated": recorded, **index})
-    patients = [one for one in references if one.startswith("Patient/")]
-    return to_document({**own, **_index(frame, references, patients)}, common.shared)
+    return to_document({**own, **to_pointers(frame, told)}, common.shared)
 
 
 def _entities(frame: Frame, told: Told) -> str:
@@ -50,8 +46,12 @@ def _entities(frame: Frame, told: Told) -> str:
     return "".join(parts)
 
 
-def _index(frame: Frame, references: Mapping[str, None], patients: Sequence[str]) -> dict[str, Any]:
-    """Return of the index, as ``to_index`` would of the body, what names somebody or something."""
+def to_pointers(frame: Frame, told: Told) -> dict[str, Any]:
+    """Return of the index, as ``to_index`` would of the body, what names somebody or something: r, x, c, pt."""
+    references = dict.fromkeys(told.resources)
+    if told.patient is not None:
+        references[told.patient] = None
+    patients = [one for one in references if one.startswith("Patient/")]
     pointers = [f"AuditEvent.entity>{one}" for one in references]
     pointers += [f"{_PATIENT}{one}" for one in patients]
     compartments = list(dict.fromkeys((*frame.compartments, *patients)))

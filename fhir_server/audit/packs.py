@@ -13,12 +13,12 @@ lasted when this was recorded. ``x`` also has whom the frame refers to, for the 
 """
 
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, timedelta
 from typing import Any, NamedTuple
 
-from fhir_server.audit.assembling import Told, assemble
-from fhir_server.audit.frames import Frame, frame_from
+from fhir_server.audit.assembling import Told, assemble, to_pointers
+from fhir_server.audit.frames import MOMENTS, Frame, frame_from
 from fhir_server.audit.grouping import versions_in
 from fhir_server.audit.moulds import Cast, Moment, cast, milliseconds, mould_of
 from fhir_server.storage.splicing import from_document, to_document, to_moment
@@ -28,7 +28,13 @@ MOST_EVENTS = 4_096
 """Of one pack: three hexadecimal digits tell them apart."""
 
 _PLACE = 3
+_EVENT = "AuditEvent/"
 _MILLISECOND = timedelta(milliseconds=1)
+
+
+class _Named(NamedTuple):
+    patient: str | None
+    resources: dict[str, tuple[int, ...]]
 
 
 def to_pack(id: str, frame: Frame, moment: Moment, query: str, events: Sequence[Told]) -> Packed:
@@ -43,7 +49,7 @@ def to_pack(id: str, frame: Frame, moment: Moment, query: str, events: Sequence[
     recorded = milliseconds(moment.recorded)
     at = to_moment(recorded)
     document: dict[str, Any] = {
-        "_id": f"AuditEvent/{id}",
+        "_id": f"{_EVENT}{id}",
         "type": "AuditEvent",
         "updated": at,
         "ds": at,
@@ -60,26 +66,40 @@ def to_pack(id: str, frame: Frame, moment: Moment, query: str, events: Sequence[
     return Packed(to_document(document), frame.key, frame.text)
 
 
-def unpack(pack: Mapping[str, Any], frame: bytes, naming: frozenset[str] | None = None) -> Iterator[dict[str, Any]]:
+def unpack(
+    pack: Mapping[str, Any], frame: bytes, naming: frozenset[str] | None = None, *, whole: bool = True
+) -> Iterator[dict[str, Any]]:
     """Yield the events of a stored pack in the order of their ids, each as it would be stored by itself.
 
-    ``frame`` is the text of its frame; ``naming``: those alone that refer to one of these.
+    ``frame`` is the text of its frame; ``naming``: those alone that refer to one of these. Unless ``whole`` they have
+    reference, moments and what they refer to alone.
     """
     shared, x = frame_from(frame), pack["x"]
+    start = pack["_id"].removesuffix("0" * _PLACE)
     everybody = naming is None or not naming.isdisjoint(shared.targets)
+    named = ((f"{start}{text[:_PLACE]}", _from_text(text[_PLACE:], x)) for text in pack["events"].split(";"))
+    told = (
+        (reference, one)
+        for reference, one in named
+        if everybody or naming is None or one.patient in naming or not naming.isdisjoint(one.resources)
+    )
+    if whole:
+        yield from _whole(pack, shared, told)
+        return
+    moments = {name: pack[name] for name in ("type", *MOMENTS)}
+    for reference, one in told:
+        yield {"_id": reference, **moments, **to_pointers(shared, one)}
+
+
+def _whole(pack: Mapping[str, Any], frame: Frame, told: Iterable[tuple[str, _Named]]) -> Iterator[dict[str, Any]]:
     recorded = pack["updated"].replace(tzinfo=UTC)
     moment = Moment(recorded - pack["took"] * _MILLISECOND, recorded, pack["request"])
     casts: dict[tuple[int, ...], Cast] = {}
-    start = pack["_id"].removeprefix("AuditEvent/")[:-3]
-    for text in pack["events"].split(";"):
-        told = _from_text(text[_PLACE:], x)
-        if not (everybody or naming is None or told.patient in naming or not naming.isdisjoint(told.resources)):
-            continue
-        versions = versions_in(told.resources)
+    for reference, one in told:
+        versions = versions_in(one.resources)
         if versions not in casts:
-            casts[versions] = cast(mould_of(shared, pack.get("query", ""), versions), moment)
-        found = assemble(f"{start}{text[:_PLACE]}", shared, casts[versions], told, recorded)
-        yield from_document(found)
+            casts[versions] = cast(mould_of(frame, pack.get("query", ""), versions), moment)
+        yield from_document(assemble(reference.removeprefix(_EVENT), frame, casts[versions], one, recorded))
 
 
 def _to_text(told: Told, numbers: dict[str, int]) -> str:
@@ -89,11 +109,6 @@ def _to_text(told: Told, numbers: dict[str, int]) -> str:
     ]
     patient = "" if told.patient is None else numbers.setdefault(told.patient, len(numbers))
     return f"{patient}:{','.join(resources)}"
-
-
-class _Named(NamedTuple):
-    patient: str | None
-    resources: dict[str, tuple[int, ...]]
 
 
 def _from_text(text: str, x: Sequence[str]) -> _Named:

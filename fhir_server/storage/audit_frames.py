@@ -1,7 +1,7 @@
 """The audit's packs taken apart: with the frames that they need, which are kept beside them and never change."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Protocol
 
 from fhir_server.storage.connection import Connection, translated
 from fhir_server.storage.store import StoreUnavailable
@@ -13,11 +13,23 @@ FRAMES = "AuditFrame/"
 _MOST = 10_000
 _MISSING = "A part of the audit that these events need is not in the database."
 
-Unpack = Callable[[Mapping[str, Any], bytes, frozenset[str] | None], Iterator[dict[str, Any]]]
-"""Yields the events of a stored pack, given its frame's text; those alone that refer to one of some references."""
+
+class Unpack(Protocol):
+    """Takes a pack apart."""
+
+    def __call__(
+        self, pack: Mapping[str, Any], frame: bytes, naming: frozenset[str] | None = None, *, whole: bool = True
+    ) -> Iterator[dict[str, Any]]:
+        """Yield the events of a stored pack, given its frame's text, in the order of their ids.
+
+        ``naming``: those alone that refer to one of these. Unless ``whole`` they have reference, moments and what they
+        refer to (``r``, ``x``, ``c``, ``pt``) alone.
+        """
 
 
-def no_packs(pack: Mapping[str, Any], frame: bytes, naming: frozenset[str] | None) -> Iterator[dict[str, Any]]:
+def no_packs(
+    pack: Mapping[str, Any], frame: bytes, naming: frozenset[str] | None = None, *, whole: bool = True
+) -> Iterator[dict[str, Any]]:
     """Refuse to take anything apart, for who stores no packs."""
     raise NotImplementedError("this store was opened by who cannot read packs")
 
@@ -36,11 +48,16 @@ class Frames:
         self._texts: dict[bytes, bytes] = {}
 
     def unpacked(
-        self, documents: Sequence[dict[str, Any]], naming: frozenset[str] | None = None, *, backward: bool = False
+        self,
+        documents: Sequence[dict[str, Any]],
+        naming: frozenset[str] | None = None,
+        *,
+        backward: bool = False,
+        whole: bool = True,
     ) -> Iterator[dict[str, Any]]:
         """Yield the events of stored documents: those that are whole as they are, those of packs one by one.
 
-        ``naming``: of packs those alone that refer to one of these; ``backward``: the last of a pack first.
+        ``naming``, ``whole`` as in ``Unpack``; ``backward``: the last of a pack first.
         Raises ``StoreUnavailable`` if a frame is missing.
         """
         texts = self.texts({one["frame"] for one in documents if "frame" in one})
@@ -50,7 +67,7 @@ class Frames:
             elif one["frame"] not in texts:
                 raise StoreUnavailable(_MISSING)
             else:
-                events = self._unpack(one, texts[one["frame"]], naming)
+                events = self._unpack(one, texts[one["frame"]], naming, whole=whole)
                 yield from reversed(list(events)) if backward else events
 
     def texts(self, keys: Iterable[bytes]) -> dict[bytes, bytes]:

@@ -1,7 +1,7 @@
 """Events found in the audit: what may match is read in its order, taken apart, and held against the filter as asked.
 
-What a filter says of the fields that packs do not have is judged by the database as well (``$documents``): so an event
-in a pack is found by exactly what would find it if it were stored whole.
+What a filter says of the fields that packs do not have is judged by the database as well (``$documents``), but for what
+is plainly equal: so an event in a pack is found by exactly what would find it if it were stored whole.
 """
 
 import time
@@ -15,9 +15,11 @@ from bson.raw_bson import RawBSONDocument
 from pymongo.errors import ExecutionTimeout
 from pymongo.read_concern import ReadConcern
 
+from fhir_server.search.stored import stored_parameters_of
 from fhir_server.storage.audit_frames import EVENTS, Frames
 from fhir_server.storage.connection import Connection, translated
 from fhir_server.storage.documents import READ_CODEC
+from fhir_server.storage.judging import Judgement, judge
 from fhir_server.storage.relaxing import Relaxed, fields_in, relax
 from fhir_server.storage.store import Query
 
@@ -61,7 +63,8 @@ class AuditReader:
 
     def count(self, filter: Mapping[str, Any], limit: int = 0) -> int:
         """Return how many events match, counting no further than ``limit`` if one is given."""
-        relaxed, deadline = relax(filter), self._deadline()
+        deadline, judgement = self._deadline(), _judgement(filter)
+        relaxed = relax(filter)
         if relaxed.exact:
             self._flush()
             bound = [{"$limit": limit}] if limit else []
@@ -69,7 +72,15 @@ class AuditReader:
             found = self._aggregate(EVENTS, [{"$match": _of_events(relaxed)}, *bound, group], deadline)
             counted = int(found[0]["n"]) if found else 0
             return min(counted, limit) if limit else counted
-        return sum(1 for _ in islice(self._walk(Query(filter, ()), deadline), limit or None))
+        if judgement.equal or judgement.hard:
+            walk = self._walk(Query(filter, (), with_body=False), deadline, whole=judgement.whole)
+            return sum(1 for _ in islice(walk, limit or None))
+        counted = 0
+        for documents in self._candidates(Query(filter, (), with_body=False), relaxed, judgement, deadline):
+            counted += sum(one.get("count", 1) for one in documents)
+            if 0 < limit <= counted:
+                return limit
+        return counted
 
     def estimate(self, filter: Mapping[str, Any]) -> int:
         """Return about how many events match, by a random sample of all."""
@@ -90,14 +101,33 @@ class AuditReader:
         with translated():
             return self._connection.reader.run(command)
 
-    def _walk(self, query: Query, deadline: float | None) -> Iterator[Event]:
+    def _walk(self, query: Query, deadline: float | None, *, whole: bool = True) -> Iterator[Event]:
         """Yield the events that match; those of a pack in the direction of the order."""
-        self._flush()
-        relaxed = relax(query.filter)
+        relaxed, judgement = relax(query.filter), _judgement(query.filter)
         backward = dict(query.sort).get("_id", 1) < 0
+        for documents in self._candidates(query, relaxed, judgement, deadline):
+            unpacked = self._frames.unpacked(documents, relaxed.naming, backward=backward, whole=whole)
+            events = [one for one in unpacked if judgement.holds(one)]
+            yield from self._holding(judgement.hard, events, deadline) if judgement.hard else events
+
+    def _candidates(
+        self, query: Query, relaxed: Relaxed, judgement: Judgement, deadline: float | None
+    ) -> Iterator[list[Event]]:
+        """Yield in batches the documents of which all holds that their frames tell, and what they are found by."""
+        self._flush()
+        verdicts: dict[bytes, bool] = {}
         for documents in self._documents(query, relaxed, deadline):
-            events = list(self._frames.unpacked(documents, relaxed.naming, backward=backward))
-            yield from events if relaxed.exact else self._holding(query.filter, events, deadline)
+            if not judgement.by_frame:
+                yield documents
+                continue
+            whole = [one for one in documents if "frame" not in one]
+            new = {one["frame"]: one for one in documents if "frame" in one and one["frame"] not in verdicts}
+            # Any of its events speaks for a frame.
+            speakers = {key: next(self._frames.unpacked([one])) for key, one in new.items()}
+            asked = [*whole, *speakers.values()]
+            holding = {one["_id"] for one in self._holding(judgement.by_frame, asked, deadline)}
+            verdicts |= {key: one["_id"] in holding for key, one in speakers.items()}
+            yield [one for one in documents if (verdicts[one["frame"]] if "frame" in one else one["_id"] in holding)]
 
     def _documents(self, query: Query, relaxed: Relaxed, deadline: float | None) -> Iterator[list[Event]]:
         """Yield in batches the documents that may hold what is sought."""
@@ -158,6 +188,10 @@ class AuditReader:
 
     def _deadline(self) -> float:
         return time.monotonic() + self._milliseconds / 1000
+
+
+def _judgement(filter: Mapping[str, Any]) -> Judgement:
+    return judge(filter, frames_tell=not stored_parameters_of("AuditEvent"))
 
 
 def _of_events(relaxed: Relaxed) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from fhir_server.storage.documents import pack_of
 
-_SAME = frozenset({"type", "updated", "ds", "de"})
+SAME = frozenset({"type", "updated", "ds", "de"})
 """Fields that a pack has as all its events have them."""
 _LOCAL = re.compile(r"([A-Z][A-Za-z]+/[A-Za-z0-9.-]{1,64})(?:/_history/.*)?")
 _LONGEST_LOCAL = 200
@@ -70,7 +70,7 @@ def _of_one(name: str, value: Any) -> Relaxed:
         return _all([relax(one) for one in value])
     if name == "$or":
         return _any([relax(one) for one in value])
-    if name in _SAME:
+    if name in SAME:
         return Relaxed({name: value}, exact=True)
     if name == "_id":
         return _of_ids(value)
@@ -79,7 +79,7 @@ def _of_one(name: str, value: Any) -> Relaxed:
 
 
 def _of_ids(condition: Any) -> Relaxed:
-    wanted = _equal_to(condition)
+    wanted = texts_equal_to(condition)
     if wanted is not None:
         return Relaxed({"_id": {"$in": sorted({*wanted, *map(pack_of, wanted)})}}, exact=False)
     if not isinstance(condition, dict) or not all(isinstance(one, str) for one in condition.values()):
@@ -92,7 +92,7 @@ def _of_ids(condition: Any) -> Relaxed:
 
 
 def _of_targets(condition: Any, target: Callable[[str], str | None]) -> Relaxed:
-    wanted = _equal_to(condition)
+    wanted = texts_equal_to(condition)
     targets = None if wanted is None else [target(one) for one in wanted]
     if targets is None or None in targets:
         return _ANYTHING
@@ -100,8 +100,8 @@ def _of_targets(condition: Any, target: Callable[[str], str | None]) -> Relaxed:
     return Relaxed({"x": next(iter(named)) if len(named) == 1 else {"$in": sorted(named)}}, exact=False, naming=named)
 
 
-def _equal_to(condition: Any) -> Iterable[str] | None:
-    """Return the texts that a condition is equal to; None if it is another one."""
+def texts_equal_to(condition: Any) -> Iterable[str] | None:
+    """Return the texts of which a condition wants one; None if it is another condition."""
     if isinstance(condition, str):
         return (condition,)
     if isinstance(condition, dict) and len(condition) == 1:
