@@ -111,6 +111,42 @@ def test_ones_own_attempts_do_not_tell_what_lies_in_others_records(record: World
     assert another == nowhere == content
 
 
+INSURER = "AuditEvent.agent:identifier||client-insurer"
+
+
+def test_of_the_events_of_a_page_each_is_its_own_patients_alone(record: World) -> None:
+    insurer = record.ask(backend("insurer", trusted=True))
+    assert insurer.get("DocumentReference?_count=50").status == 200
+    packs: dict[str, dict[str, str]] = {}
+    for one in stored_events(record.composition.store()):
+        if INSURER in one["t"] and "pt" in one:
+            packs.setdefault(one["_id"][:-3], {})[one["pt"]] = one["_id"]
+    together = next(one for one in packs.values() if "Patient/marie" in one and len(one) > 1)
+    own = together.pop("Patient/marie")
+    others = [*together.values()]
+    nowhere = next(id for place in range(4096) if (id := f"{own[:-3]}{place:03x}") not in {own, *others})
+    ask = record.ask(marie)
+    assert ask.get(own).status == 200
+    for path in (
+        "{}",
+        "{}/_history/1",
+        "{}/_history",
+        "AuditEvent?_id={}&_total=accurate",
+        "Patient/marie/AuditEvent?_id={}",
+    ):
+        asked = [
+            ask.get(path.format(one if path.startswith("{") else one.partition("/")[2])) for one in (*others, nowhere)
+        ]
+        assert {(one.status, one.body.get("total"), str(one.body.get("issue"))) for one in asked} == {
+            (asked[-1].status, asked[-1].body.get("total"), str(asked[-1].body.get("issue")))
+        }, "as one that is not there"
+        assert asked[-1].status == 404 or asked[-1].body["total"] == 0
+    told = ask.get("AuditEvent?agent:identifier=client-insurer&_count=100")
+    assert own.partition("/")[2] in told.ids
+    assert not {one.partition("/")[2] for one in others} & set(told.ids)
+    assert entities(told.resources).isdisjoint({"Patient/lea", "DocumentReference/child"})
+
+
 BY_EVENTS = (
     "DocumentReference?_has:AuditEvent:entity:agent=Practitioner/gp",
     "DocumentReference?_has:AuditEvent:entity:action=R",
