@@ -142,11 +142,8 @@ def _check_unsealed(
     since = "AuditEvent/" if latest is None else reference_at(latest["at"].replace(tzinfo=UTC) - OVERLAP)
     after, before = within
     while page := log.references(after, before, _PAGE):
-        for reference in page:
-            if reference in sealed:
-                continue
-            if reference >= since and is_event_id(reference):
-                tally.pending += 1
-            else:
-                yield Finding("unsealed", reference)
+        unsealed = [one for one in page if one not in sealed]
+        pending = {one: None for one in unsealed if one >= since and is_event_id(one)}
+        tally.pending += sum(one.events for one in log.read(list(pending)).values())
+        yield from (Finding("unsealed", one) for one in unsealed if one not in pending)
         after = page[-1]

@@ -109,6 +109,9 @@ def test_events_packed_together_are_counted_and_found_changed_together(store: Mo
     trail.disclose(Touched("read", f"Observation/{one}", 1, (f"Patient/{one}",)) for one in "abc")
     (pack,) = trail.events()
     store.append([pack])
+    waiting = Tally()
+    assert list(verify(store.audit_log, heads, BASE, None, waiting)) == []
+    assert waiting.pending == 3
     assert Sealer(store.audit_log, heads).seal(NOON + timedelta(seconds=2)) == 1
     tally = Tally()
     assert list(verify(store.audit_log, heads, BASE, None, tally)) == []
