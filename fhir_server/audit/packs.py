@@ -15,6 +15,7 @@ lasted when this was recorded. ``x`` also has whom the frame refers to, for the 
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, timedelta
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from fhir_server.audit.assembling import Told, assemble, to_pointers
@@ -104,11 +105,16 @@ def _whole(pack: Mapping[str, Any], frame: Frame, told: Iterable[tuple[str, _Nam
 
 def _to_text(told: Told, numbers: dict[str, int]) -> str:
     resources = [
-        f"{numbers.setdefault(reference, len(numbers))}.{'.'.join(map(str, versions))}"
+        f"{numbers.setdefault(reference, len(numbers))}{_to_versions(versions)}"
         for reference, versions in told.resources.items()
     ]
     patient = "" if told.patient is None else numbers.setdefault(told.patient, len(numbers))
     return f"{patient}:{','.join(resources)}"
+
+
+@lru_cache(maxsize=1_024)
+def _to_versions(versions: tuple[int, ...]) -> str:
+    return "".join([f".{one}" for one in versions])
 
 
 def _from_text(text: str, x: Sequence[str]) -> _Named:
