@@ -9,7 +9,10 @@ from typing import Any
 from fhir_server.access.caller import OPEN_CALLER, Caller
 
 Authenticate = Callable[[dict[str, Any]], Caller]
-"""Returns the caller behind a WSGI request; raises ``Login`` when the request does not say who asks."""
+"""Returns the caller behind a WSGI request.
+
+Raises ``Login`` when the request does not say who asks, ``Invalid`` when it says so where it must not.
+"""
 
 
 def authenticate_nobody(environ: dict[str, Any]) -> Caller:

@@ -11,7 +11,7 @@ from urllib.parse import unquote_plus
 
 from fhir_server.access.caller import ANONYMOUS_CALLER, Caller
 from fhir_server.access.credentials import RefusedToken
-from fhir_server.errors import Login, Text
+from fhir_server.errors import Invalid, Login, Text
 from fhir_server.smart.ground import BELIEVED
 from fhir_server.smart.tokens import Token, Tokens
 
@@ -19,6 +19,7 @@ _PUBLIC = frozenset({"/fhir/metadata", "/fhir/metadata/"})
 """What a client reads before it can know where to get a token."""
 
 _BEARER = re.compile(r"(?i:bearer) +([A-Za-z0-9\-._~+/]{1,512}=*) *")
+_SCHEME = re.compile(r"(?i:bearer)(?: .*)?", re.DOTALL)
 _NONE = Text(
     "A token is needed: /fhir/.well-known/smart-configuration says where to get one.",
     "Un jeton est nécessaire : /fhir/.well-known/smart-configuration indique où l’obtenir.",
@@ -51,11 +52,11 @@ class BearerTokens:
         """Return the caller behind a WSGI request. One round trip, none for a token looked up within half a second.
 
         Without a token it is the anonymous caller, and only for the capability statement. Raises ``Login`` (401, with
-        ``WWW-Authenticate``) for every other request without a good token, and for a token in the URL; ``RefusedToken``
-        when it is known whose it was.
+        ``WWW-Authenticate``) for every other request without a good token; ``RefusedToken`` when it is known whose it
+        was; ``Invalid`` (400) for a token in the URL, good or not, beside another or alone (RFC 6750, section 3.1).
         """
         if _names_token(environ.get("QUERY_STRING", "")):
-            raise _refused(_IN_URL, "invalid_request")
+            raise Invalid(_IN_URL, headers=_challenge("invalid_request"))
         header = environ.get("HTTP_AUTHORIZATION")
         if header is None:
             if environ["PATH_INFO"] in _PUBLIC and environ["REQUEST_METHOD"] in ("GET", "HEAD"):
@@ -63,7 +64,8 @@ class BearerTokens:
             raise _refused(_NONE, None)
         matched = _BEARER.fullmatch(header)
         if matched is None:
-            raise _refused(_NOT_BEARER, "invalid_request")
+            # Another scheme is told no error, just as no header is: the client did not know that it takes a token.
+            raise _refused(_NOT_BEARER, "invalid_token" if _SCHEME.fullmatch(header) else None)
         token, caller = self._look_up(matched[1])
         if token.expires <= self.tokens.ground.now():
             raise RefusedToken(_BAD, caller=caller, headers=_challenge("invalid_token"))

@@ -65,10 +65,30 @@ def test_a_token_does_not_belong_into_a_url(smart: Smart) -> None:
     for query in (f"access_token={token}", f"a=1&access%5Ftoken={token}", "access_token=", f"acc%65ss_token={token}"):
         for given in (None, token):
             answer = smart.fhir(f"Patient?{query}", given)
-            assert answer.status_code == 401
-            assert 'error="invalid_request"' in answer.headers["WWW-Authenticate"]
+            assert answer.status_code == 400
+            assert answer.headers["WWW-Authenticate"] == 'Bearer realm="fhir", error="invalid_request"'
+            assert answer.get_json()["issue"][0]["code"] == "invalid"
             assert token not in answer.text
-    assert smart.fhir(f"metadata?access_token={token}").status_code == 401
+    assert smart.fhir(f"metadata?access_token={token}").status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("header", "challenge"),
+    [
+        (None, 'Bearer realm="fhir"'),
+        ("", 'Bearer realm="fhir"'),
+        ("Basic YTpi", 'Bearer realm="fhir"'),
+        ("Bearerx y", 'Bearer realm="fhir"'),
+        ("Bearer", 'Bearer realm="fhir", error="invalid_token"'),
+        ("Bearer a b", 'Bearer realm="fhir", error="invalid_token"'),
+        ("bearer unknown", 'Bearer realm="fhir", error="invalid_token"'),
+    ],
+)
+def test_status_and_error_agree_with_the_standard(smart: Smart, header: str | None, challenge: str) -> None:
+    """RFC 6750, section 3.1: 401 goes with ``invalid_token``, or with no error where no token was sent."""
+    headers = {} if header is None else {"Authorization": header}
+    answer = smart.client.get("/fhir/Patient", headers=headers)
+    assert (answer.status_code, answer.headers["WWW-Authenticate"]) == (401, challenge)
 
 
 def test_a_token_in_a_form_is_not_read(smart: Smart) -> None:
