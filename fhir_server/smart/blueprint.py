@@ -10,6 +10,7 @@ from typing import Any
 from authlib.oauth2.rfc6749 import InvalidRequestError, OAuth2Error
 from flask import Blueprint, Response, request
 from werkzeug.datastructures import MultiDict
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from fhir_server.smart.addresses import client_address, to_subscriber
 from fhir_server.smart.authorization import Authorization
@@ -32,6 +33,7 @@ from fhir_server.smart.pages import Pages
 from fhir_server.smart.parts import Parts
 from fhir_server.smart.pending import PendingRequests
 from fhir_server.smart.questions import Questions
+from fhir_server.smart.refusals import to_oauth_error
 from fhir_server.smart.registration import Configuration, Registration, read_metadata
 from fhir_server.smart.requests import MetadataRequest, SmartRequest
 from fhir_server.smart.revocation import Revocation
@@ -40,9 +42,11 @@ from fhir_server.storage.store import StoreUnavailable
 
 _MOST_BYTES = 65_536
 _FORM = "application/x-www-form-urlencoded"
-_SHARED = ("/fhir/.well-known/", "/.well-known/", "/auth/jwks", "/auth/brands", "/auth/token", "/auth/revoke")
-_ALSO_SHARED = ("/auth/introspect", "/auth/register")
+_SHARED_ENDPOINTS = ("/auth/token", "/auth/revoke", "/auth/introspect", "/auth/register")
+_SHARED = ("/fhir/.well-known/", "/.well-known/", "/auth/jwks", "/auth/brands", *_SHARED_ENDPOINTS)
 """What pages of other origins may call, as far as the operator lets them; never the pages for people."""
+_ENDPOINTS = (*_SHARED_ENDPOINTS, "/auth/launch")
+"""What programs send something to."""
 
 
 def build_server(parts: Parts) -> SmartServer:
@@ -62,6 +66,7 @@ def smart_blueprint(parts: Parts, edge: Edge) -> Blueprint:
     """Return the routes of ``/auth`` and of the well-known addresses."""
     blueprint = Blueprint("smart", __name__, template_folder="templates")
     server = build_server(parts)
+    _add_refusals(blueprint, server)
     _add_discovery(blueprint, parts, edge)
     _add_authorization(blueprint, server, edge)
     _add_tokens(blueprint, server, edge)
@@ -72,24 +77,38 @@ def smart_blueprint(parts: Parts, edge: Edge) -> Blueprint:
     def bound() -> None:
         request.max_content_length = _MOST_BYTES
 
-    @blueprint.after_request
+    @blueprint.after_app_request
     def share(response: Response) -> Response:
         origin = request.headers.get("Origin")
-        if origin is not None and request.path.startswith((*_SHARED, *_ALSO_SHARED)):
+        if origin is not None and request.path.startswith(_SHARED):
             preflight = edge.preflight(origin) if request.method == "OPTIONS" else []
             response.headers.extend([*edge.cors(origin), *preflight])
             response.headers.add("Vary", "Origin")
         return response
 
+    return blueprint
+
+
+def _add_refusals(blueprint: Blueprint, server: SmartServer) -> None:
+    @blueprint.before_app_request
+    def refuse_method() -> Response | None:
+        # Where the method is wrong there is no route, and so no blueprint: Flask would refuse it as any other path.
+        wrong = request.routing_exception
+        if isinstance(wrong, MethodNotAllowed) and request.path.startswith(_ENDPOINTS):
+            return to_oauth_error(wrong)
+        return None
+
     @blueprint.errorhandler(OAuth2Error)
     def refused(error: OAuth2Error) -> Response:
         return server.handle_error_response(None, error)
 
+    @blueprint.errorhandler(HTTPException)
+    def refused_by_http(error: HTTPException) -> Response:
+        return to_oauth_error(error)
+
     @blueprint.errorhandler(StoreUnavailable)
     def unavailable(error: StoreUnavailable) -> Response:
         return _json({"error": "temporarily_unavailable"}, 503, {"Retry-After": "2"})
-
-    return blueprint
 
 
 def _add_discovery(blueprint: Blueprint, parts: Parts, edge: Edge) -> None:

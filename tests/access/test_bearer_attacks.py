@@ -11,7 +11,7 @@ from fhir_server.errors import Login
 from fhir_server.smart.bearer import BearerTokens
 from fhir_server.smart.endings import end_client
 from fhir_server.storage.store import StoreUnavailable
-from tests.access.oauth import ASSERTION_TYPE, refused
+from tests.access.oauth import ASSERTION_TYPE, FORM, refused
 from tests.rest.smart import Smart
 from tests.rest.smart_apps import BASE
 from tests.rest.smart_people import MARIE
@@ -205,6 +205,28 @@ def test_credentials_in_the_query_of_the_token_endpoint_are_not_read(smart: Smar
     assert smart.client.get("/auth/token", query_string=query).status_code == 405
     refused(app.token(grant_type="password", username="marie", password="x"), "unsupported_grant_type")
     refused(app.token(grant_type=""), "invalid_request")
+
+
+@pytest.mark.parametrize("path", ["/auth/token", "/auth/introspect", "/auth/revoke", "/auth/register", "/auth/launch"])
+def test_what_http_refuses_is_told_in_words_of_oauth(smart_with: Callable[..., Smart], path: str) -> None:
+    client = smart_with(client_registration=True, cors_origins=("https://app.example",)).client
+    origin = {"Origin": "https://app.example"}
+    large = client.post(path, data=b"a=" + b"x" * 100_000, content_type=FORM, headers=origin)
+    refused(large, "invalid_request", 413)
+    for method in ("GET", "PUT", "DELETE", "PATCH", "PROPFIND"):
+        answer = client.open(path, method=method, headers=origin)
+        assert refused(answer, "invalid_request", 405)
+        assert set(answer.headers["Allow"].split(", ")) == {"POST", "OPTIONS"}
+        assert answer.content_type == "application/json"
+        assert answer.headers["Cache-Control"] == "no-store"
+        assert answer.headers.get("Access-Control-Allow-Origin") == large.headers.get("Access-Control-Allow-Origin")
+    assert ("Access-Control-Allow-Origin" in large.headers) == (path != "/auth/launch")
+
+
+def test_what_is_no_endpoint_for_programs_refuses_methods_as_before(smart: Smart) -> None:
+    for path in ("/auth/authorize", "/auth/jwks", "/auth/login", "/health/live"):
+        answer = smart.client.delete(path)
+        assert (answer.status_code, answer.content_type) == (405, "application/problem+json"), path
 
 
 def test_a_database_that_is_away_is_said_to_be(smart: Smart, monkeypatch: pytest.MonkeyPatch) -> None:
