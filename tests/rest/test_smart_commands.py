@@ -165,6 +165,18 @@ def test_what_proves_a_client_can_be_renewed_as_far_as_there_is_any(smart: Smart
     assert "The app app *" in console.export_text()
 
 
+@pytest.mark.parametrize("width", [20, 80, 120])
+@pytest.mark.parametrize("terminal", [False, True])
+def test_an_id_is_listed_whole_however_narrow_the_terminal(smart: Smart, width: int, terminal: bool) -> None:
+    id = "f47ac10b-58cc-4372-a567-0e02b2c3d479"
+    smart.app(id)
+    console = Console(width=width, force_terminal=terminal, record=True)
+    show(smart.composition.settings, console)
+    lines = console.export_text().splitlines()
+    assert [line.split(" ")[0] for line in lines if line[0] != " "] == ["id", id]
+    assert terminal or len(lines) == 2, "one line each where something else reads it"
+
+
 def test_keys_that_cannot_be_read_are_not_renewed(smart: Smart) -> None:
     (smart.composition.settings.data_directory / "signing-keys.json").write_text("{}")
     with pytest.raises(CommandFailed, match="signing-keys"):
