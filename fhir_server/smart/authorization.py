@@ -10,7 +10,7 @@ https://www.rfc-editor.org/rfc/rfc9207 (``iss``), https://openid.net/specs/openi
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from urllib.parse import quote
 
@@ -131,6 +131,7 @@ class Authorization:
             return self._refused(environ, request, error)
         self.pending.show_to(pending, session.id)
         page = self.questions.to_page(question, f"{PATH}/{word}", pending.form_token, grant.redirect_uri, problem)
+        page = replace(page, subject=self.questions.find_subject(request, question))
         return self.pages.consent(page, self._language(environ, pending.parameters))
 
     def _answer(

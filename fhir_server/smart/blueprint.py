@@ -38,6 +38,7 @@ from fhir_server.smart.registration import Configuration, Registration, read_met
 from fhir_server.smart.requests import MetadataRequest, SmartRequest
 from fhir_server.smart.revocation import Revocation
 from fhir_server.smart.server import TOKEN_PATH, SmartServer
+from fhir_server.smart.subjects import Subjects
 from fhir_server.storage.store import StoreUnavailable
 
 _MOST_BYTES = 65_536
@@ -138,7 +139,7 @@ def _add_authorization(blueprint: Blueprint, server: SmartServer, edge: Edge) ->
         edge,
         Pages(parts.settings.brand_name, parts.ground.random_bytes),
         PendingRequests(parts.ground),
-        Questions(parts, Encounters(edge)),
+        Questions(parts, Encounters(edge), Subjects(edge)),
     )
 
     @blueprint.route("/auth/authorize", methods=["GET", "POST"])

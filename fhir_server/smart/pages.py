@@ -16,6 +16,7 @@ from fhir_server.smart.encounters import Encounter
 from fhir_server.smart.people import Person, Session
 from fhir_server.smart.redirects import origin_of
 from fhir_server.smart.scope_texts import SILENT, describe
+from fhir_server.smart.subjects import Subject
 from fhir_server.smart.texts import PAGE
 from fhir_server.smart.tokens import ONLINE_HOURS
 
@@ -25,7 +26,10 @@ Given = Sequence[tuple[str, str]]
 
 @dataclass(frozen=True, slots=True)
 class ConsentPage:
-    """What the page of consent shows; ``minutes`` of an access token, ``days`` that it may be renewed."""
+    """What the page of consent shows; ``minutes`` of an access token, ``days`` that it may be renewed.
+
+    ``subject`` is the patient where there is no choice among ``persons``.
+    """
 
     action: str
     form_token: str
@@ -38,6 +42,7 @@ class ConsentPage:
     minutes: int
     days: int
     problem: Text | None = None
+    subject: Subject | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +62,7 @@ class Pages:
             "address": origin_of(page.redirect_uri),
             "persons": page.persons,
             "asks_patient": page.asks_patient,
+            "subject": page.subject,
             "rights": [(word, describe(word).in_language(language)) for word in page.words if word not in SILENT],
             "durations": _durations(page, language),
             "problem": page.problem.in_language(language) if page.problem is not None else "",

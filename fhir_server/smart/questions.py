@@ -24,6 +24,7 @@ from fhir_server.smart.parts import Parts
 from fhir_server.smart.people import Person, Session
 from fhir_server.smart.requests import SmartRequest
 from fhir_server.smart.scope_texts import SILENT
+from fhir_server.smart.subjects import Subject, Subjects
 from fhir_server.smart.texts import NO_PATIENT, NOTHING_CHOSEN
 
 
@@ -47,6 +48,7 @@ class Questions:
 
     parts: Parts
     encounters: Encounters
+    subjects: Subjects
 
     def build(self, request: SmartRequest, session: Session) -> Question:
         """Return the question of a checked request; raises ``OAuth2Error`` when this person cannot answer it."""
@@ -67,10 +69,17 @@ class Questions:
             raise InvalidScopeError(redirect_uri=redirect_uri)
         return Question(request.client, session, words, persons, patient, needs_patient, launch, request.base_url)
 
+    def find_subject(self, request: SmartRequest, question: Question) -> Subject | None:
+        """Return the patient whom a professional is asked about without a choice, as far as they may see them."""
+        if question.patient is None or question.session.account.kind != "professional":
+            return None
+        about = Decision("", question.session, (), question.patient, self.parts.ground.now())
+        return self.subjects.find(request, about)
+
     def to_page(
         self, question: Question, action: str, form_token: str, redirect_uri: str, problem: Text | None
     ) -> ConsentPage:
-        """Return what to show."""
+        """Return what to show, without the subject."""
         lifetimes = self.parts.tokens.lifetimes
         seconds = lifetimes.of_access(Authority(question.client, account=question.session.account))
         return ConsentPage(

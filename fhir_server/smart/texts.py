@@ -16,6 +16,7 @@ PAGE = {
     "returns": Text("Afterwards you return to {address}", "Vous serez ensuite renvoyé vers {address}"),
     "whose": Text("Whose record?", "Le dossier de qui ?"),
     "about": Text("Record", "Dossier"),
+    "born": Text("date of birth: {date}", "date de naissance : {date}"),
     "find": Text(
         "National identity number (INS) or identifier of the patient", "Matricule INS ou identifiant du patient"
     ),

@@ -7,9 +7,10 @@ import pytest
 
 from fhir_server.smart import endings
 from tests.access.oauth import at_once, refused
+from tests.access.records import GP, circle, resource
 from tests.rest.smart import Smart
 from tests.rest.smart_apps import REDIRECT, Page, query_of
-from tests.rest.smart_people import DOCTOR, MARIE, PIERRE
+from tests.rest.smart_people import DOCTOR, MARIE, OPERATOR, PIERRE
 
 
 def test_only_the_page_that_was_shown_can_answer(smart: Smart) -> None:
@@ -95,6 +96,29 @@ def test_a_launch_is_good_once_for_its_app_and_user(smart: Smart) -> None:
     answer = doctor.post(second.path, data={**late, "decision": "allow"})
     assert query_of(answer.location)["error"] == "invalid_request", "used twice"
     assert query_of(app.authorize(doctor, "launch patient/*.rs", launch=launch).location)["error"] == "invalid_request"
+
+
+@pytest.mark.parametrize("account", [DOCTOR, OPERATOR])
+def test_a_patient_is_not_named_to_who_may_not_read_them(smart: Smart, account: Any) -> None:
+    """A launch of a record of others, and one of a record that does not exist, have the same page."""
+    smart.put(resource("Patient/hidden", name=[{"family": "Secret"}], birthDate="1979-06-13"))
+    app, pages = smart.app(), set()
+    for patient in ("hidden", "nobody"):
+        launch = smart.composition.smart().launches.mint("app", None, {"patient": patient})
+        page = app.ask(smart.browser(account), "launch user/Patient.rs patient/*.rs", launch=launch)
+        body = page.response.text.partition("<main>")[2]
+        pages.add(body.replace(page.form["form_token"], "").replace(page.path, ""))
+    assert len(pages) == 1
+    assert "Secret" not in pages.pop()
+
+
+def test_a_name_does_not_rewrite_the_page_that_names_the_patient(smart: Smart) -> None:
+    name = "</bdi><script>alert(1)</script>\u202e"
+    smart.put(resource("Patient/dom", name=[{"text": name}]), circle("dom", (GP, "PCP")))
+    launch = smart.composition.smart().launches.mint("app", None, {"patient": "dom"})
+    text = smart.app().ask(smart.browser(DOCTOR), "launch patient/*.rs", launch=launch).response.text
+    assert "<script" not in text
+    assert "<bdi>&lt;/bdi&gt;&lt;script&gt;alert(1)&lt;/script&gt;\u202e</bdi>" in text, "isolated from what follows"
 
 
 def test_a_launch_for_a_patient_opens_no_other_persons_record(smart: Smart) -> None:

@@ -9,6 +9,7 @@ from joserfc import jwt
 from joserfc.jwk import KeySet
 
 from tests.access.records import GP, circle, encounter
+from tests.rest.audited import events, references
 from tests.rest.smart import Smart
 from tests.rest.smart_apps import ASSERTION, BASE, ISSUER, REDIRECT, App, query_of, with_query
 from tests.rest.smart_people import DOCTOR, MARIE, OPERATOR
@@ -167,6 +168,34 @@ def test_the_page_says_who_asks_what_for_how_long_in_both_languages(smart: Smart
     assert "For 60 minutes." in app.ask(browser, "patient/*.rs").response.text
     path = app.authorize(browser, "patient/*.rs", ui_locales="de").location
     assert 'lang="fr"' in browser.get(path, headers={"Accept-Language": "fr"}).text
+
+
+def launched(smart: Smart, born: str, **more: str) -> str:
+    """Return the page that a doctor sees who opens an app for a patient of theirs."""
+    name = {"use": "official", "given": ["Dominique", "Anne"], "family": "D’Artois"}
+    birth = {"birthDate": born} if born else {}
+    smart.put({"resourceType": "Patient", "id": "dom", "name": [name], **birth}, circle("dom", (GP, "PCP")))
+    launch = smart.composition.smart().launches.mint("app", None, {"patient": "dom"})
+    return smart.app().ask(smart.browser(DOCTOR), "launch patient/*.rs", launch=launch, **more).response.text
+
+
+def test_a_professional_is_told_whose_record_an_app_is_opened_in(smart: Smart) -> None:
+    page = launched(smart, "1979-06-13")
+    assert "<legend>Record</legend>" in page
+    assert "<bdi>Dominique D’Artois</bdi> – date of birth: 1979-06-13</p>" in page
+    told = [one for one in events(smart.composition) if "AuditEvent.agent>Practitioner/doctor" in one["r"]]
+    assert ["Patient/dom" in references(one) for one in told] == [True], "an access like any other"
+
+
+@pytest.mark.parametrize(("born", "shown"), [("1979-06-13", "13/06/1979"), ("1979-06", "06/1979"), ("1979", "1979")])
+def test_the_day_of_birth_is_written_as_french_writes_it(smart: Smart, born: str, shown: str) -> None:
+    page = launched(smart, born, ui_locales="fr")
+    assert "<legend>Dossier</legend>" in page
+    assert f"</bdi> – date de naissance : {shown}</p>" in page
+
+
+def test_a_day_of_birth_that_is_not_known_is_not_shown(smart: Smart) -> None:
+    assert "<bdi>Dominique D’Artois</bdi></p>" in launched(smart, "")
 
 
 def test_an_app_that_has_registered_itself_is_shown_as_unknown(smart: Smart) -> None:
