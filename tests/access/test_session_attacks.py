@@ -76,6 +76,7 @@ def test_no_page_can_be_framed_injected_into_or_kept(site: Site, path: str) -> N
     assert "form-action 'self'" in policy
     assert answer.headers["Cache-Control"] == "no-store"
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert answer.headers["Cross-Origin-Opener-Policy"] == "same-origin"
     text = answer.get_data(as_text=True)
     assert "<style" not in text
     assert "<script>" not in text

@@ -5,8 +5,11 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from urllib.parse import urlsplit
+from typing import Any
+from urllib.parse import urlencode, urlsplit
 
+import pyotp
+import pytest
 from playwright.sync_api import BrowserContext
 from werkzeug.serving import make_server
 
@@ -15,6 +18,7 @@ from fhir_server.smart.consents import Consent
 from tests.browser.published import fhir_client
 from tests.rest.signing_in import PASSWORD, Site
 from tests.rest.smart import Smart, over_http
+from tests.rest.smart_apps import App
 from tests.rest.smart_people import MARIE
 from tests.rest.test_smart_client_libraries import fill
 
@@ -123,11 +127,70 @@ def test_fhirclient_is_opened_from_the_account_page(make_site: Callable[..., Sit
         assert json.loads(page.title()) == {"patient": "p1", "banner": True}
 
 
+OPENER = """<!doctype html><title>waiting</title><button>Connect</button><script>
+addEventListener("message", told => { if (told.origin === location.origin) document.title = told.data });
+document.querySelector("button").onclick = () => { window.popup = open(ADDRESS, "login", "width=600,height=700") };
+</script>"""
+RETURNED = """<!doctype html><title>back</title><script>
+if (opener) opener.postMessage(new URLSearchParams(location.search).has("code") ? "got a code" : "refused", origin);
+</script>"""
+
+
+@pytest.mark.parametrize("second_factor", ["optional", "required"])
+def test_an_app_that_asks_in_a_window_of_its_own_hears_of_the_end(
+    make_site: Callable[..., Site], visit: BrowserContext, second_factor: str
+) -> None:
+    """The login, its second step and the consent leave the app's page and its window together."""
+    pages = {"back.html": RETURNED.encode()}
+    with serving(pages) as origin, served(make_site, (origin,), second_factor=second_factor) as site:
+        site.add_patient("dominique")
+        client = Client("popup", "App", "public", "none", "patient/*.rs", (f"{origin}/back.html",))
+        site.composition.smart().clients.add(client)
+        base = site.composition.settings.base_url
+        asked = App(site, client, redirect_uri=f"{origin}/back.html").parameters("patient/*.rs", aud=base)
+        address = f"{base.removesuffix('/fhir')}/auth/authorize?{urlencode(asked)}"
+        pages["index.html"] = OPENER.replace("ADDRESS", json.dumps(address)).encode()
+        page = visit.new_page()
+        page.goto(f"{origin}/index.html")
+        with page.expect_popup() as opened:
+            page.get_by_role("button", name="Connect").click()
+        popup = opened.value
+        popup.fill("#login", "dominique")
+        popup.fill("#password", PASSWORD)
+        popup.click("main button[type=submit]")
+        if second_factor == "required":
+            secret = popup.inner_text("dd code").replace(" ", "")
+            popup.fill("#code", pyotp.TOTP(secret).at(site.clock()))
+            popup.click("main button[type=submit]")
+            popup.click("main a.button")
+        popup.get_by_role("button", name="Allow").click()
+        page.wait_for_function("document.title !== 'waiting'")
+        assert page.title() == "got a code"
+        assert page.evaluate("popup.closed") is False
+
+
+@pytest.mark.parametrize("path", ["/auth/login", "/auth/account", "/auth/logout"])
+def test_no_other_page_keeps_hold_of_a_window_with_an_account(
+    make_site: Callable[..., Site], visit: BrowserContext, path: str
+) -> None:
+    pages = dict[str, bytes]()
+    with serving(pages) as origin, served(make_site, ()) as site:
+        address = site.composition.settings.base_url.removesuffix("/fhir") + path
+        pages["index.html"] = OPENER.replace("ADDRESS", json.dumps(address)).encode()
+        page = visit.new_page()
+        page.goto(f"{origin}/index.html")
+        with page.expect_popup() as opened:
+            page.get_by_role("button", name="Connect").click()
+        opened.value.get_by_role("main").wait_for()
+        assert opened.value.evaluate("opener") is None
+        assert page.evaluate("popup.closed") is True, "as if it were gone"
+
+
 @contextmanager
-def served(make_site: Callable[..., Site], origins: tuple[str, ...]) -> Iterator[Site]:
+def served(make_site: Callable[..., Site], origins: tuple[str, ...], **given: Any) -> Iterator[Site]:
     """Give a site with accounts of its own, at an address that a browser can go to."""
     server = make_server("localhost", 0, lambda environ, start: site.application(environ, start), threaded=True)
-    site = make_site(base_url=f"http://localhost:{server.server_port}/fhir", cors_origins=origins)
+    site = make_site(base_url=f"http://localhost:{server.server_port}/fhir", cors_origins=origins, **given)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     yield site

@@ -38,6 +38,15 @@ def test_who_must_sign_in_afresh_is_asked_again_by_the_provider(federation: Fede
     assert "prompt" not in browser.get("/auth/federation/psc").headers["Location"]
 
 
+def test_an_app_that_waits_for_its_window_is_not_cut_off_from_it(federation: Federation) -> None:
+    browser, name = federation.site.browser(), "Cross-Origin-Opener-Policy"
+    assert browser.get("/auth/federation/psc").headers[name] == "same-origin"
+    away = browser.get("/auth/federation/psc?next=/auth/authorize/abc")
+    back = federation.finish(browser, "psc", federation.psc.authorize(away.headers["Location"]))
+    assert back.headers["Location"] == "/auth/authorize/abc"
+    assert [answer for answer in (away, back) if name in answer.headers] == []
+
+
 def test_a_doctor_is_found_by_the_national_identifier_or_made(federation: Federation) -> None:
     browser = federation.site.browser()
     answer = federation.sign_in("psc", browser)

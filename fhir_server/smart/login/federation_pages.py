@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from flask import Blueprint, Response, abort, make_response, redirect, request
+from flask import Blueprint, Response, abort, request
 
 from fhir_server.accounts.account import Account
 from fhir_server.accounts.professions import parse_professional
@@ -13,7 +13,7 @@ from fhir_server.smart.login.browser import Browser, own_path
 from fhir_server.smart.login.federation.exchange import Exchange, Vouched
 from fhir_server.smart.login.federation.providers import ProviderUnavailable
 from fhir_server.smart.login.federation.tokens import Unverified
-from fhir_server.smart.login.pages import Desk
+from fhir_server.smart.login.pages import Desk, is_for_app
 from fhir_server.smart.login.sign_in_pages import SignInPages
 
 AMR = ("fed",)
@@ -47,7 +47,7 @@ class FederationPages:
             url = exchange.begin(browser.visit, next, self.desk.accounts.clock(), fresh="fresh" in request.args)
         except ProviderUnavailable as problem:
             return self._refused(browser, provider, "unavailable", str(problem), 503)
-        return self.desk.protect(browser, make_response(redirect(url, 303)))
+        return self.desk.go(browser, url, leads_away=is_for_app(next))
 
     def finish(self, provider: str) -> Response:
         """Verify what a provider has sent back, and sign the person in."""

@@ -36,9 +36,10 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
     "Cache-Control": "no-store",
-    "Cross-Origin-Opener-Policy": "same-origin",
     "Permissions-Policy": "publickey-credentials-get=(self), publickey-credentials-create=(self)",
 }
+_ALONE = {"Cross-Origin-Opener-Policy": "same-origin"}
+"""Cuts the page off from whoever has opened its window: they can neither watch it nor send it elsewhere."""
 _YEAR = 31_536_000
 
 OpenContext = Callable[[str], RequestContext]
@@ -91,11 +92,11 @@ class Desk:
             **values,
         )
         response = make_response(text, status)
-        return self.protect(browser, response, leads_away=values["next"].startswith(AUTHORIZE))
+        return self.protect(browser, response, leads_away=is_for_app(values["next"]))
 
-    def go(self, browser: Browser, path: str) -> Response:
-        """Return a redirect to one of our paths."""
-        return self.protect(browser, make_response(redirect(path, 303)))
+    def go(self, browser: Browser, path: str, *, leads_away: bool = False) -> Response:
+        """Return a redirect to one of our paths, or to a provider of identities."""
+        return self.protect(browser, make_response(redirect(path, 303)), leads_away=leads_away)
 
     def expired(self, browser: Browser) -> Response:
         """Return the page for forms that are too old or were never ours."""
@@ -105,7 +106,7 @@ class Desk:
         """Return the way to the next step, with the new session's cookie."""
         step = STEPS.get(str(attempt.step))
         path = next if step is None else f"{step}?{urlencode([('next', next)])}"
-        response = self.go(browser, path)
+        response = self.go(browser, path, leads_away=is_for_app(next))
         browser.cookies.set(response, browser.cookies.session, attempt.token)
         return response
 
@@ -114,9 +115,15 @@ class Desk:
 
         A form whose end is an app's own address must be allowed to lead there: browsers apply ``form-action`` to the
         whole chain of redirects. Such pages have no ``form-action``; all others send forms to us alone.
+
+        Nor is what lies on an app's way cut off from who has opened its window: an app may ask in a window of its own,
+        and wait for the end of that way. One page or redirect with a policy that the app's page does not have, be it
+        ``same-origin-allow-popups``, takes the two from each other for good.
         """
-        policy = _POLICY if leads_away else f"{_POLICY}; form-action 'self'"
-        response.headers.update({**HEADERS, "Content-Security-Policy": policy, "Vary": "Accept-Language, Cookie"})
+        policy, alone = (_POLICY, {}) if leads_away else (f"{_POLICY}; form-action 'self'", _ALONE)
+        response.headers.update(
+            {**HEADERS, **alone, "Content-Security-Policy": policy, "Vary": "Accept-Language, Cookie"}
+        )
         if browser.cookies.secure:
             response.headers["Strict-Transport-Security"] = f"max-age={_YEAR}"
         if browser.new_visit:
@@ -124,6 +131,11 @@ class Desk:
         if browser.chosen_language:
             browser.cookies.set(response, browser.cookies.language, browser.language)
         return response
+
+
+def is_for_app(next: str) -> bool:
+    """Say whether signing in goes on to what an app has asked for."""
+    return next.startswith(AUTHORIZE)
 
 
 def say(browser: Browser, name: str, **words: str | int) -> str:
