@@ -4,6 +4,7 @@ Spec: https://hl7.org/fhir/smart-app-launch/client-confidential-asymmetric.html,
 """
 
 import hashlib
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -21,6 +22,7 @@ ASSERTIONS = "smart_assertions"
 MOST_SECONDS = 300
 """How far ahead an assertion may expire."""
 _LEEWAY = 5
+_HALF = re.compile("[\ud800-\udfff]")
 _HEADERS = frozenset({"alg", "kid", "typ", "jku"})
 
 
@@ -106,4 +108,5 @@ class PrivateKeyJwt(JWTBearerClientAssertion):  # type: ignore[misc,unused-ignor
 
 
 def _text(value: Any) -> str:
-    return value if isinstance(value, str) else ""
+    """Return a text, empty for what is none and for one with half a character (``\\ud800``): no name has one."""
+    return value if isinstance(value, str) and not _HALF.search(value) else ""

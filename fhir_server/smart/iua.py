@@ -6,11 +6,11 @@ for. Domain: purposes of TRE_R248-ModeAcces.
 Spec: https://profiles.ihe.net/ITI/IUA/index.html#3714221-json-web-token-option
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
+import orjson
 from authlib.oauth2.rfc6749 import InvalidRequestError
 from marshmallow import Schema, ValidationError, fields, validate
 
@@ -114,8 +114,8 @@ def _object(text: str) -> dict[str, Any]:
     if not text:
         return {}
     try:
-        read = json.loads(text) if len(text) <= _LONGEST else None
-    except (ValueError, RecursionError):
+        read = orjson.loads(text) if len(text) <= _LONGEST else None
+    except ValueError:
         read = None
     if not isinstance(read, dict):
         raise InvalidRequestError("claims must be a JSON object.")

@@ -124,3 +124,8 @@ def test_the_audit_has_no_number_of_a_person(smart: Smart) -> None:
     events = stored_events(smart.composition.store(), t={"$in": ["AuditEvent.type||110114", "AuditEvent.type||110113"]})
     assert len(events) == 2
     assert "90351215189" not in str(events)
+
+
+def test_half_a_character_states_nothing(smart: Smart) -> None:
+    answer = smart.backend().ask(claims='{"subject_name": "\\ud800"}')
+    refused(answer, "invalid_request")

@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from joserfc import jws
 from joserfc.jwk import OctKey
 
 from tests.access.oauth import at_once, refused
@@ -204,3 +205,12 @@ def test_an_assertion_of_endless_brackets_is_refused_like_any_other(smart: Smart
     backend = smart.backend()
     header = {"alg": backend.alg, "kid": backend.key.kid}
     refused(backend.ask(assertion=words(header, b"[" * 5_000 + b"]" * 5_000, b"")), "invalid_client")
+
+
+@pytest.mark.parametrize("claims", [{"sub": "\ud800", "iss": "\ud800"}, {"jti": "\udfff"}])
+def test_half_a_character_is_nobodys_name(smart: Smart, claims: dict[str, Any]) -> None:
+    """JSON can write what no text can be: half of a pair of surrogates. It is no fault of the server's."""
+    backend = smart.backend()
+    header, payload = {"alg": backend.alg, "kid": backend.key.kid}, json.dumps({**claims_of(backend), **claims})
+    signed = jws.serialize_compact(header, payload, backend.key, algorithms=[backend.alg])
+    refused(backend.ask(assertion=signed), "invalid_client")

@@ -191,6 +191,10 @@ def test_only_an_ehr_mints_launches(smart: Smart) -> None:
         {"fhirContext": [{"reference": "x"}]},
         {"fhirContext": [{"role": "launch"}]},
         {"$where": "x"},
+        {"client_id": "\ud800"},
+        {"user": "\ud800"},
+        {"intent": "\udfff"},
+        {"fhirContext": [{"identifier": {"value": "\ud800"}}]},
     ):
         refused(mint(good, **body), "invalid_request")
     assert smart.client.post("/auth/launch", data="[", headers={"Authorization": f"Bearer {good}"}).status_code == 400

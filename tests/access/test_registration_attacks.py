@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from tests.access.oauth import refused
 from tests.rest.smart import Smart
 from tests.rest.smart_apps import REDIRECT
 
@@ -43,3 +44,9 @@ def test_an_app_looks_after_its_registration_all_the_same(open_door: Smart) -> N
         register(open_door, "203.0.113.7")
     headers = {"Authorization": f"Bearer {made['registration_access_token']}", "X-Forwarded-For": "203.0.113.7"}
     assert open_door.client.delete(f"/auth/register/{made['client_id']}", headers=headers).status_code == 204
+
+
+@pytest.mark.parametrize("more", [{"contacts": ["\ud800@app.example"]}, {"client_name": "\udfff"}, {"scope": "\ud800"}])
+def test_half_a_character_registers_nothing(open_door: Smart, more: dict[str, Any]) -> None:
+    refused(register(open_door, "203.0.113.7", {**GOOD, **more}), "invalid_request")
+    assert open_door.composition.smart().clients.all() == []

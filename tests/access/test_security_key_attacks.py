@@ -158,6 +158,8 @@ def test_a_key_is_registered_by_our_own_page_alone(site: Site) -> None:
     answer = Authenticator().create(options)
     assert browser.send("/auth/login/enrol/webauthn", answer, X_CSRF_Token="wrong").status_code == 403
     assert browser.send("/auth/login/enrol/webauthn", "text").status_code == 403
+    answer = Authenticator().create(browser.send("/auth/login/enrol/webauthn/options", {}).get_json())
+    assert browser.send("/auth/login/enrol/webauthn", {**answer, "name": "key \ud800"}).status_code == 403
 
 
 def waiting(site: Site) -> tuple[Browser, Browser]:

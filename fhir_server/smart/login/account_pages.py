@@ -21,7 +21,7 @@ from fhir_server.smart.login.app_pages import Apps
 from fhir_server.smart.login.browser import Browser, own_path
 from fhir_server.smart.login.pages import Desk, say, to_wait
 from fhir_server.smart.login.qr import to_svg
-from fhir_server.smart.login.sign_in_pages import CodeForm, SignInPages, read_form
+from fhir_server.smart.login.sign_in_pages import CodeForm, SignInPages, read_answer, read_form
 
 FRESH = timedelta(minutes=15)
 """How long after a sign-in its means may be changed."""
@@ -168,9 +168,9 @@ class AccountPages:
         """Register the security key that has answered."""
         browser = self.desk.browser()
         found = self._changing(browser)
-        answer = request.get_json(silent=True)
+        answer = read_answer(request.get_data())
         ours = self.desk.is_ours(browser, request.headers.get("X-CSRF-Token"))
-        if found is None or not ours or not isinstance(answer, Mapping):
+        if found is None or not ours or answer is None:
             return self._json(browser, {"problem": say(browser, "expired")}, 403)
         session, account = found
         accounts = self.desk.accounts
