@@ -84,6 +84,17 @@ def test_no_page_can_be_framed_injected_into_or_kept(site: Site, path: str) -> N
     assert " onclick" not in text
 
 
+@pytest.mark.parametrize("content_type", ["application/json", "application/x-www-form-urlencoded", "text/plain"])
+@pytest.mark.parametrize(
+    "path", ["/auth/login", "/auth/login/webauthn", "/auth/login/enrol/webauthn", "/auth/logout", "/auth/account/app"]
+)
+def test_a_page_reads_no_more_than_a_form(site: Site, path: str, content_type: str) -> None:
+    """Before anybody has signed in: a few large bodies would take all memory."""
+    body = b'{"a": [' + b"1," * 50_000 + b"1]}"
+    answer = site.application.test_client().post(path, data=body, content_type=content_type)
+    assert answer.status_code == 413
+
+
 @pytest.mark.parametrize(
     "path",
     [

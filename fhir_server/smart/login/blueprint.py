@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from flask import Blueprint, jsonify
+from flask import Blueprint, jsonify, request
 from werkzeug.http import parse_cookie
 
 from fhir_server.accounts.accounts import Accounts, to_origin
@@ -20,6 +20,8 @@ from fhir_server.smart.login.federation.providers import Directory, providers_of
 from fhir_server.smart.login.federation_pages import FederationPages, Report
 from fhir_server.smart.login.pages import Desk, OpenContext
 from fhir_server.smart.login.sign_in_pages import SignInPages
+
+_MOST_BYTES = 65_536
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,7 @@ def login_blueprint(
         static_folder="../static/login",
         static_url_path="/login/static",
     )
+    blueprint.before_request(_bound)
     desk = Desk(settings, open_accounts, open_context)
     providers = providers_of(settings)
     keys = encryption_keys(settings)
@@ -68,6 +71,11 @@ def login_blueprint(
     if providers:
         blueprint.add_url_rule("/federation/jwks", "federation_keys", lambda: jsonify(keys.public()))
     return blueprint
+
+
+def _bound() -> None:
+    """Have Flask refuse what is larger than a form: nobody is known yet who could be told to send less."""
+    request.max_content_length = _MOST_BYTES
 
 
 def encryption_keys(settings: Settings) -> EncryptionKeys:
