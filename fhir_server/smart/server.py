@@ -40,11 +40,13 @@ class SmartServer(AuthorizationServer):  # type: ignore[misc,unused-ignore]
         """Return the client that has proved itself, and note it in the request.
 
         Raises ``InvalidClientError``, and ``InvalidRequestError`` for one that does so in more than one way (RFC 6749,
-        section 2.3).
+        section 2.3), or says in the form that it is another.
         """
-        proofs = len(_PROOFS & request.form.keys()) + (named_client(request.headers) is not None)
-        if proofs > 1:
+        named = named_client(request.headers)
+        if len(_PROOFS & request.form.keys()) + (named is not None) > 1:
             raise InvalidRequestError("The client proves itself in more than one way.")
+        if named is not None and request.form.get("client_id", named) != named:
+            raise InvalidRequestError("client_id and the Authorization header name different clients.")
         request.client = super().authenticate_client(request, methods, endpoint)
         proven: Client = request.client
         return proven

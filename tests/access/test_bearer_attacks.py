@@ -229,6 +229,14 @@ def test_what_is_no_endpoint_for_programs_refuses_methods_as_before(smart: Smart
         assert (answer.status_code, answer.content_type) == (405, "application/problem+json"), path
 
 
+def test_a_client_that_proves_to_be_one_and_says_to_be_another_is_refused(smart: Smart) -> None:
+    app = smart.app("confidential", secret="s")
+    smart.app("other")
+    code = app.code(smart.browser(MARIE), "patient/*.rs")
+    refused(app.exchange(code, client_id="other"), "invalid_request")
+    assert app.exchange(code, client_id="confidential").status_code == 200
+
+
 def test_a_database_that_is_away_is_said_to_be(smart: Smart, monkeypatch: pytest.MonkeyPatch) -> None:
     def away(*_: Any, **__: Any) -> Any:
         raise StoreUnavailable("away")
