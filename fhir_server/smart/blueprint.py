@@ -81,11 +81,14 @@ def smart_blueprint(parts: Parts, edge: Edge) -> Blueprint:
 
     @blueprint.after_app_request
     def share(response: Response) -> Response:
+        if not request.path.startswith(_SHARED):
+            return response
+        # Said to everybody: what a cache has kept of an answer to no page is not an answer to a page.
+        response.headers.add("Vary", "Origin")
         origin = request.headers.get("Origin")
-        if origin is not None and request.path.startswith(_SHARED):
+        if origin is not None:
             preflight = edge.preflight(origin) if request.method == "OPTIONS" else []
             response.headers.extend([*edge.cors(origin), *preflight])
-            response.headers.add("Vary", "Origin")
         return response
 
     return blueprint

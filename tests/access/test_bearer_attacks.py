@@ -183,6 +183,7 @@ def test_pages_of_other_origins_call_only_where_they_may(smart_with: Callable[..
     for path in ("/auth/jwks", "/.well-known/openid-configuration", "/fhir/.well-known/smart-configuration"):
         assert smart.client.get(path, headers=good).headers[name] == "https://app.example"
         assert name not in smart.client.get(path, headers=bad).headers
+        assert "Origin" in smart.client.get(path).headers["Vary"], "a cache gives a page what it was given without one"
     for path in ("/auth/token", "/auth/revoke", "/auth/introspect"):
         answer = smart.client.post(path, headers=good)
         assert answer.headers[name] == "https://app.example"
