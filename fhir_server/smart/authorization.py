@@ -19,6 +19,7 @@ from authlib.oauth2.rfc9207 import IssuerParameter
 from authlib.oidc.core.errors import ConsentRequiredError, LoginRequiredError
 from flask import Response
 from werkzeug.datastructures import MultiDict
+from werkzeug.http import parse_cookie
 
 from fhir_server.audit.codes import MINOR_FAILURE
 from fhir_server.audit.security_events import SecurityEvent
@@ -27,6 +28,7 @@ from fhir_server.smart.addresses import client_address
 from fhir_server.smart.decisions import Decision
 from fhir_server.smart.edge import Edge, Environ
 from fhir_server.smart.encounters import Choice
+from fhir_server.smart.login.browser import LANGUAGES, chosen_language
 from fhir_server.smart.pages import Pages
 from fhir_server.smart.pending import Pending, PendingRequests
 from fhir_server.smart.people import Session
@@ -208,13 +210,19 @@ class Authorization:
         return response
 
     def _gone(self, environ: Environ, text: Text, status: int = 400) -> Response:
-        language = self.edge.language(environ)
+        language = self._language(environ, {})
         return self.pages.error(text.in_language(language), language, status)
 
     def _language(self, environ: Environ, parameters: Mapping[str, str]) -> str:
-        """Return the first language of the request that the pages have, else the browser's."""
+        """Return the language that the person has chosen, else the first of the request's that the pages have.
+
+        Else it is the browser's.
+        """
+        chosen = chosen_language(parse_cookie(environ))
+        if chosen is not None:
+            return chosen
         for tag in parameters.get("ui_locales", "").split(" "):
-            if tag.partition("-")[0].lower() in ("en", "fr"):
+            if tag.partition("-")[0].lower() in LANGUAGES:
                 return tag.partition("-")[0].lower()
         return self.edge.language(environ)
 

@@ -254,6 +254,24 @@ def test_pages_speak_the_language_that_is_asked_for_and_then_the_one_chosen(site
     assert '<html lang="en">' in site.browser(Accept_Language="de").get("/auth/login").get_data(as_text=True)
 
 
+@pytest.mark.parametrize(
+    ("accepted", "language"),
+    [
+        ("en-US,fr", "en"),
+        ("fr-CA,en;q=0.9", "fr"),
+        ("de,fr;q=0.5", "fr"),
+        ("fr;q=0.1,en;q=0.9", "en"),
+        ("fr;q=0", "en"),
+        ("*", "en"),
+        ("FR", "fr"),
+    ],
+)
+def test_the_pages_before_and_after_signing_in_speak_one_language(site: Site, accepted: str, language: str) -> None:
+    browser = site.browser(Accept_Language=accepted)
+    for path in ("/auth/login", "/auth/authorize/unknown"):
+        assert f'<html lang="{language}">' in browser.get(path).get_data(as_text=True), path
+
+
 def test_an_outdated_hash_is_renewed_at_the_next_sign_in(site: Site) -> None:
     from argon2 import PasswordHasher
 

@@ -55,6 +55,18 @@ def read(site: Site, token: dict[str, Any], path: str) -> int:
     return int(site.application.test_client().get(f"/fhir/{path}", headers=headers).status_code)
 
 
+def test_the_page_of_consent_speaks_the_language_chosen_while_signing_in(secured: Site) -> None:
+    secured.add_patient("dominique")
+    app = to_smart(secured).app()
+    _, same, back = sign_in(secured, app, "dominique")
+    assert 'lang="en"' in Page.at(same, back).response.text
+    same.get("/auth/login?lang=fr")
+    assert 'lang="fr"' in Page.at(same, back).response.text
+    assert 'lang="fr"' in same.get("/auth/authorize/unknown").text
+    asked = app.authorize(same, SCOPE, ui_locales="en").location
+    assert 'lang="fr"' in Page.at(same, asked).response.text, "a person’s word counts more than an app’s"
+
+
 def test_an_account_that_is_locked_takes_its_tokens_with_it(secured: Site) -> None:
     account = secured.add_patient("dominique")
     app = to_smart(secured).app()

@@ -10,7 +10,7 @@ from hmac import compare_digest
 from urllib.parse import urlsplit
 
 from flask import Request, Response
-from werkzeug.datastructures import Headers
+from werkzeug.datastructures import Headers, LanguageAccept
 
 from fhir_server.accounts.accounts import Accounts, to_origin
 from fhir_server.settings import Settings
@@ -18,6 +18,8 @@ from fhir_server.smart.addresses import client_address, to_subscriber
 
 HOME = "/auth/account"
 AUTHORIZE = "/auth/authorize"
+LANGUAGE = "fhir-language"
+LANGUAGES = ("en", "fr")
 _TOKEN = re.compile(r"[A-Za-z0-9_\-]{20,64}\Z")
 _PATH = re.compile(r"/auth/[A-Za-z0-9/_\-.~%?&=+:;,@!$'()*]*\Z")
 _LONGEST_NEXT = 2_000
@@ -45,7 +47,7 @@ class Cookies:
     @property
     def language(self) -> str:
         """The cookie of the language that somebody has chosen."""
-        return "fhir-language"
+        return LANGUAGE
 
     def set(self, response: Response, name: str, value: str) -> None:
         """Keep a value in the browser until it is closed."""
@@ -96,13 +98,19 @@ def read_browser(request: Request, settings: Settings, accounts: Accounts, new_v
         session=session,
         visit=known,
         new_visit=not visit,
-        language=_language(chosen, request, cookies, settings),
-        chosen_language=chosen in ("en", "fr"),
+        language=_language(chosen, request, settings),
+        chosen_language=chosen in LANGUAGES,
         address=address,
         subscriber=to_subscriber(address),
         agent=describe_agent(request.headers.get("User-Agent", "")),
         csrf=accounts.sealer.digest("form", f"{known}|{session}")[:43],
     )
+
+
+def chosen_language(cookies: Mapping[str, str]) -> str | None:
+    """Return the language that somebody has chosen on one of our pages, None for who has not."""
+    chosen = cookies.get(LANGUAGE)
+    return chosen if chosen in LANGUAGES else None
 
 
 def is_own_origin(headers: Headers | Mapping[str, str], host: str, base_url: str) -> bool:
@@ -135,10 +143,14 @@ def _token(value: str | None) -> str:
     return value if value is not None and _TOKEN.match(value) else ""
 
 
-def _language(chosen: str, request: Request, cookies: Cookies, settings: Settings) -> str:
-    for each in (chosen, request.cookies.get(cookies.language, "")):
-        if each in ("en", "fr"):
-            return each
-    if "Accept-Language" not in request.headers:
-        return settings.language
-    return request.accept_languages.best_match(["en", "fr"]) or settings.language
+def _language(chosen: str, request: Request, settings: Settings) -> str:
+    if chosen in LANGUAGES:
+        return chosen
+    known = chosen_language(request.cookies)
+    return known if known is not None else _preferred(request.accept_languages, settings.language)
+
+
+def _preferred(accepted: LanguageAccept, default: str) -> str:
+    """Return the first of our languages, whatever its country: ``en-GB, fr`` is English."""
+    wanted = (tag.partition("-")[0].lower() for tag, quality in accepted if quality > 0)
+    return next((language for language in wanted if language in LANGUAGES), default)
