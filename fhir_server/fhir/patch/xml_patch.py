@@ -9,12 +9,16 @@ from typing import Any
 
 from lxml import etree
 
-from fhir_server.errors import Invalid, Issue, NotSupported, Processing, Structure, Text
+from fhir_server.errors import Invalid, Issue, NotSupported, Processing, Structure, Text, TooCostly
 from fhir_server.fhir.patch.result import check_count, finished, malformed, unprocessable
-from fhir_server.fhir.patch.xml_selector import FHIR, to_xpath
+from fhir_server.fhir.patch.xml_selector import FHIR, count_comparisons, to_xpath
 from fhir_server.fhir.xml import parse_xml, to_xml
 
 _OPERATIONS = ("add", "replace", "remove")
+_BUDGET = 500_000_000
+"""What the selectors of one patch may look at, in elements: some seconds of a core."""
+_COMPARED = 10
+"""As many elements are passed in the time in which one is compared."""
 _POSITIONS = (None, "prepend", "before", "after")
 
 
@@ -22,11 +26,13 @@ def apply_xml_patch(resource: dict[str, Any], patch: bytes) -> dict[str, Any]:
     """Return the patched copy of a resource; ``patch`` is an RFC 5261 document.
 
     Raises ``Structure`` or ``Invalid`` for a document that is not an XML Patch, ``NotSupported`` for patches of
-    namespaces, ``Processing`` for the first operation whose selector does not lead to exactly one place, when the
-    outcome is not FHIR XML, and when ``id`` or ``resourceType`` changes.
+    namespaces, ``TooCostly`` for selectors that would look at too much, ``Processing`` for the first operation whose
+    selector does not lead to exactly one place, when the outcome is not FHIR XML, and when ``id`` or ``resourceType``
+    changes.
     """
     diff = _parse_patch(patch)
     document = etree.fromstring(to_xml(resource), _parser(trusted=True))
+    _check_cost(document, diff)
     for index, operation in enumerate(diff):
         _apply(document, operation, f"operation[{index}]")
     try:
@@ -67,6 +73,19 @@ def _parse_patch(patch: bytes) -> etree._Element:
     check_count(len(diff))
     _check_operations(diff)
     return diff
+
+
+def _check_cost(document: etree._Element, diff: etree._Element) -> None:
+    """Raise ``TooCostly`` when the selectors, each of which is short, would look at too much all together."""
+    elements = sum(1 for root in (document, diff) for _ in root.iter())
+    looks = sum(1 + _COMPARED * count_comparisons(operation.get("sel", "")) for operation in diff)
+    if elements * looks > _BUDGET:
+        raise TooCostly(
+            Text(
+                "The selectors of the patch would look at too much of this resource",
+                "Les sélecteurs du correctif auraient trop à parcourir dans cette ressource",
+            )
+        )
 
 
 def _check_operations(diff: etree._Element) -> None:

@@ -27,9 +27,15 @@ _PREDICATE = (
 )
 _STEP = rf"(?:@?{_NAME}|text\(\))(?:{_PREDICATE})*"
 _PATH = re.compile(rf"/?{_STEP}(?:/{_STEP})*", re.ASCII)
+_COMPARISON = re.compile(r"=\s*['\"]")
 _TOKEN = re.compile(
     rf"(?P<literal>{_LITERAL})|(?P<function>[a-z]+\(\))|(?P<attribute>@{_NAME})|(?P<name>{_NAME})", re.ASCII
 )
+
+
+def count_comparisons(selector: str) -> int:
+    """Return how many predicates of a selector look into every place that the step before them has found."""
+    return len(_COMPARISON.findall(selector))
 
 
 def to_xpath(selector: str, operation: etree._Element, where: str) -> tuple[str, dict[str, str]]:

@@ -232,6 +232,21 @@ def test_too_many_operations_are_refused() -> None:
         patch(NAMED, '<remove sel="f:Patient/f:active"/>' * 1_001)
 
 
+def test_selectors_that_would_compare_without_end_are_refused() -> None:
+    """Each of them is short and leads to one place; on a large resource, all together, they would take hours."""
+    large = patient(name=[{"text": "x"}] * 20_000)
+    costly = "f:Patient/f:name" + "[f:*/@value='x']" * 100 + "[1]/f:text/@value"
+    with pytest.raises(TooCostly):
+        patch(large, f'<replace sel="{costly}">x</replace>' * 1_000)
+    assert patch(large, f'<replace sel="{costly}">y</replace>')["name"][0] == {"text": "y"}
+
+
+def test_many_places_of_a_large_resource_are_patched() -> None:
+    large = patient(name=[{"text": "x"}] * 20_000)
+    outcome = patch(large, '<replace sel="f:Patient/f:name[20000]/f:text/@value">y</replace>' * 1_000)
+    assert outcome["name"][-1] == {"text": "y"}
+
+
 def test_an_empty_patch_changes_nothing() -> None:
     assert patch(NAMED, "") == NAMED
 
