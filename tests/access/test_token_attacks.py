@@ -52,6 +52,13 @@ def test_a_code_is_bound_to_client_address_and_verifier(smart: Smart) -> None:
     assert app.exchange(code).status_code == 200
 
 
+def test_a_verifier_is_written_as_the_standard_writes_it(smart: Smart) -> None:
+    app = smart.app()
+    for verifier in ("v" * 42, "v" * 129, "é" * 43, "v v" * 20, "v" * 43 + "\n"):
+        app.verifier = verifier
+        refused(app.exchange(app.code(smart.browser(MARIE), "patient/*.rs")), "invalid_request")
+
+
 def test_what_a_consent_gave_ends_with_it(smart: Smart) -> None:
     app, ground = smart.app(), smart.composition.smart().ground
     code = app.code(smart.browser(MARIE), "patient/*.rs offline_access")

@@ -3,6 +3,7 @@
 Spec: https://hl7.org/fhir/smart-app-launch/app-launch.html, https://www.rfc-editor.org/rfc/rfc7636
 """
 
+import re
 from typing import Any, ClassVar
 
 from authlib.oauth2.rfc6749 import InvalidRequestError, InvalidScopeError, OAuth2Error
@@ -19,6 +20,7 @@ from fhir_server.smart.scope_words import LAUNCH, TRANSACTIONS, grantable_words
 from fhir_server.smart.telling import to_account_actor, to_client_actor
 
 FOR_PEOPLE = TRANSACTIONS.union(LAUNCH)
+_CHALLENGE = re.compile(r"[A-Za-z0-9\-_]{43}")
 _PROMPTS = frozenset({"none", "login", "consent", "select_account"})
 
 
@@ -117,8 +119,17 @@ class S256(CodeChallenge):
     SUPPORTED_CODE_CHALLENGE_METHOD: ClassVar[list[str]] = ["S256"]
 
     def validate_code_challenge(self, grant: AuthorizationCode, redirect_uri: str) -> None:
-        """Raise ``InvalidRequestError`` when the challenge or its method is missing or another."""
+        """Raise ``InvalidRequestError`` when the challenge is none of S256's, or its method is missing or another."""
         data = grant.request.payload.data
         if not data.get("code_challenge") or data.get("code_challenge_method") != "S256":
             raise InvalidRequestError("code_challenge and code_challenge_method=S256 are required.")
+        if not _CHALLENGE.fullmatch(data["code_challenge"]):
+            raise InvalidRequestError("code_challenge is a SHA-256 digest in base64url without padding.")
         super().validate_code_challenge(grant, redirect_uri)
+
+    def validate_code_verifier(self, grant: AuthorizationCode, result: Any) -> None:
+        """Raise ``InvalidRequestError`` for what is no verifier, ``InvalidGrantError`` for one of another request."""
+        # Authlib lets a line feed pass at the end.
+        if grant.request.form.get("code_verifier", "").endswith("\n"):
+            raise InvalidRequestError("Invalid 'code_verifier'")
+        super().validate_code_verifier(grant, result)
