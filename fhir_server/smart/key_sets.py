@@ -5,6 +5,7 @@ https://hl7.org/fhir/smart-app-launch/client-confidential-asymmetric.html#regist
 """
 
 import json
+import math
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -56,40 +57,72 @@ def _usable(key: Mapping[str, Any]) -> RSAKey | ECKey | None:
 
 
 @dataclass(slots=True)
-class _Fetched:
-    keys: tuple[dict[str, Any], ...]
-    at: float
+class _Door:
+    """What is known of one address: the keys last found, and the last time that somebody knocked in vain, or not."""
+
+    knocking: threading.Lock = field(default_factory=threading.Lock)
+    keys: tuple[dict[str, Any], ...] = ()
+    found: float = -math.inf
+    knocked: float = -math.inf
+    problem: str = "jwks_uri: the keys are being fetched; try again shortly"
 
 
 @dataclass(frozen=True)
 class KeySets:
-    """Fetches registered addresses and remembers what it found.
+    """Fetches registered addresses and remembers what it found, or that it found nothing.
 
     A set is fetched again after ``fresh`` seconds, or after ``patience`` when an unknown key id is asked for: a client
-    may renew its keys at any time, but nobody makes the server knock at one door more often than that.
+    may renew its keys at any time, but nobody makes the server knock at one door more often than that, nor by several
+    hands at once. Whoever comes meanwhile takes the keys that are known, or waits ``seconds`` for them and no more:
+    anybody can name a client, and a door that stays shut must not keep all threads before it.
     """
 
     fetcher: Fetcher
     monotonic: Callable[[], float] = time.monotonic
     fresh: float = 300.0
     patience: float = 30.0
-    _known: dict[str, _Fetched] = field(default_factory=dict)
+    seconds: float = 1.0
+    _doors: dict[str, _Door] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def find(self, url: str, kid: str) -> tuple[dict[str, Any], ...]:
         """Return the keys behind the address; raises ``KeysRefused``."""
         with self._lock:
-            known = self._known.get(url)
-        if known is not None and not self._is_stale(known, kid):
-            return known.keys
-        keys = self._fetch(url)
-        with self._lock:
-            self._known[url] = _Fetched(keys, self.monotonic())
-        return keys
+            door = self._doors.setdefault(url, _Door())
+        if self._is_to_knock(door, kid):
+            self._knock(door, url, kid)
+        if not self._is_fresh(door):
+            raise KeysRefused(door.problem)
+        return door.keys
 
-    def _is_stale(self, known: _Fetched, kid: str) -> bool:
-        age = self.monotonic() - known.at
-        return age > self.fresh or (age > self.patience and all(key.get("kid") != kid for key in known.keys))
+    def _is_fresh(self, door: _Door) -> bool:
+        return self.monotonic() - door.found <= self.fresh
+
+    def _is_to_knock(self, door: _Door, kid: str) -> bool:
+        if self._is_fresh(door) and any(key.get("kid") == kid for key in door.keys):
+            return False
+        # A set that has grown old is fetched at once; one that was not to be had, or lacks the key, is waited for.
+        was_found = door.found == door.knocked
+        return (was_found and not self._is_fresh(door)) or self.monotonic() - door.knocked > self.patience
+
+    def _knock(self, door: _Door, url: str, kid: str) -> None:
+        """Look behind the address, unless somebody does already."""
+        if not door.knocking.acquire(timeout=0 if self._is_fresh(door) else self.seconds):
+            return
+        try:
+            if self._is_to_knock(door, kid):
+                self._look(door, url)
+        finally:
+            door.knocking.release()
+
+    def _look(self, door: _Door, url: str) -> None:
+        try:
+            keys = self._fetch(url)
+        except KeysRefused as error:
+            door.problem, door.knocked = str(error), self.monotonic()
+            return
+        door.keys = keys
+        door.found = door.knocked = self.monotonic()
 
     def _fetch(self, url: str) -> tuple[dict[str, Any], ...]:
         try:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from fhir_server.egress import Fetcher, FetchRefused, resolve
+from fhir_server.smart.key_sets import KeySets, KeysRefused
 from tests.access.certificates import self_signed
 
 Answer = Callable[[http.server.BaseHTTPRequestHandler], None]
@@ -232,3 +233,55 @@ def test_tls_is_for_the_name_and_not_for_the_address(tmp_path: Path, monkeypatch
         with pytest.raises(FetchRefused):
             fetcher.get(f"https://keys.example:{port}/")
     assert asked == [f"/ keys.example:{port} None"]
+
+
+def shut(opened: threading.Event, reached: threading.Event) -> Answer:
+    """Return what gives a set of no keys, once it is opened."""
+
+    def answer(handler: http.server.BaseHTTPRequestHandler) -> None:
+        reached.set()
+        opened.wait()
+        body(b'{"keys": []}')(handler)
+
+    return answer
+
+
+def test_a_door_that_stays_shut_keeps_nobody_before_it() -> None:
+    """Anybody can name a client whose keys are behind it: one request waits for them, the others do not."""
+    opened, reached = threading.Event(), threading.Event()
+    with serving(shut(opened, reached)) as (port, asked):
+        sets, url = KeySets(Fetcher(loopback=True, seconds=60), seconds=0), f"http://127.0.0.1:{port}/jwks"
+        first = threading.Thread(target=sets.find, args=(url, "a"))
+        first.start()
+        reached.wait()
+        for _ in range(3):
+            with pytest.raises(KeysRefused, match="being fetched"):
+                sets.find(url, "a")
+        opened.set()
+        first.join()
+        assert sets.find(url, "a") == ()
+        assert len(asked) == 1
+
+
+def test_who_waits_for_a_door_does_not_knock_once_more() -> None:
+    opened, reached, waiting = (threading.Event() for _ in range(3))
+    looks: list[str] = []
+
+    def monotonic() -> float:
+        looks.append(threading.current_thread().name)
+        if looks.count("second") == 3:  # it has decided to knock
+            waiting.set()
+        return 1_000.0
+
+    with serving(shut(opened, reached)) as (port, asked):
+        url = f"http://127.0.0.1:{port}/jwks"
+        sets = KeySets(Fetcher(loopback=True, seconds=60), monotonic=monotonic, seconds=60)
+        both = [threading.Thread(target=sets.find, args=(url, "a"), name=name) for name in ("first", "second")]
+        both[0].start()
+        reached.wait()
+        both[1].start()
+        waiting.wait()
+        opened.set()
+        for one in both:
+            one.join()
+        assert len(asked) == 1

@@ -166,6 +166,30 @@ def test_a_set_is_fetched_when_it_is_old_or_lacks_the_key_but_not_for_every_knoc
     assert kids("b") == ["c"]
 
 
+def test_keys_that_were_not_to_be_had_are_not_asked_for_at_every_knock() -> None:
+    now = [1_000.0]
+    gone = FetchRefused("no")
+    sets = KeySets(answers(gone, {"keys": [ec("a")]}, gone, gone, {"keys": [ec("b")]}), monotonic=lambda: now[0])
+
+    def kids(wanted: str) -> list[str]:
+        return [key["kid"] for key in sets.find("https://x/jwks", wanted)]
+
+    for _ in range(3):
+        with pytest.raises(KeysRefused, match="no"):
+            kids("a")
+    now[0] += 31
+    assert kids("a") == ["a"]
+    now[0] += 31
+    assert kids("b") == ["a"], "the keys known are good for as long as they were"
+    assert kids("a") == ["a"]
+    now[0] += 301
+    for _ in range(2):
+        with pytest.raises(KeysRefused, match="no"):
+            kids("a")
+    now[0] += 31
+    assert kids("a") == ["b"]
+
+
 @pytest.mark.parametrize("body", [FetchRefused("no"), b"", b"[" * 100_000, b"{}", b"\xff"])
 def test_what_is_fetched_must_be_a_set(body: Any) -> None:
     with pytest.raises(KeysRefused):
