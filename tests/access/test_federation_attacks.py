@@ -1,11 +1,16 @@
 """Attacks 41 to 43 on the side of the relying party: forged tokens, planted answers, other providers' answers."""
 
+import threading
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from joserfc.jwk import ECKey, OctKey
 
+from fhir_server.egress import Fetcher
+from fhir_server.smart.login.federation.providers import Directory, ProviderUnavailable, providers_of
+from tests.access.test_egress import serving, shut
 from tests.rest.federating import PATIENT, Federation
 from tests.rest.identity_provider import SECRET, Provider, new_rsa, signed_with, unsigned
 from tests.rest.signing_in import Clock
@@ -21,6 +26,28 @@ def refused(federation: Federation, name: str = "psc") -> None:
     assert "could not be verified" in answer.get_data(as_text=True)
     assert not browser.is_signed_in
     assert federation.site.accounts.directory.all() == []
+
+
+def test_a_provider_that_keeps_silent_takes_one_thread_alone(federation: Federation) -> None:
+    """Anybody can ask to be sent to a provider; while it does not answer, all else must go on."""
+    opened, reached = threading.Event(), threading.Event()
+    with serving(shut(opened, reached)) as (port, asked):
+        settings = federation.site.composition.settings
+        provider = providers_of(replace(settings, psc_issuer=f"http://127.0.0.1:{port}"))["psc"]
+        directory = Directory(Fetcher(loopback=True, seconds=60), federation.site.clock, wait=0)
+
+        def ask() -> None:
+            with pytest.raises(ProviderUnavailable):
+                directory.metadata(provider)
+
+        first = threading.Thread(target=ask)
+        first.start()
+        reached.wait()
+        for _ in range(3):
+            ask()
+        opened.set()
+        first.join()
+        assert len(asked) == 1
 
 
 def public(provider: Provider) -> str:

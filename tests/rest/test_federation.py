@@ -131,6 +131,17 @@ def test_what_a_provider_publishes_is_not_fetched_each_time(federation: Federati
     assert paths.count("/jwks") == 1
 
 
+def test_a_provider_that_is_away_is_left_in_peace_for_a_moment(federation: Federation) -> None:
+    federation.psc.statuses = {"metadata": 500}
+    browser = federation.site.browser()
+    for _ in range(3):
+        assert browser.get("/auth/federation/psc").status_code == 503
+    assert len(federation.psc.requests) == 1
+    federation.psc.statuses = {}
+    federation.site.clock.turn(seconds=11)
+    assert browser.get("/auth/federation/psc").status_code == 303
+
+
 @pytest.mark.parametrize("method", ["client_secret_basic", "client_secret_post"])
 def test_the_client_proves_itself_as_the_provider_wants(federation: Federation, method: str) -> None:
     federation.psc.announced = {"token_endpoint_auth_methods_supported": [method]}

@@ -22,6 +22,10 @@ from fhir_server.smart.login.federation.encryption import ALGORITHMS, ENCODINGS
 ProviderName = Literal["psc", "franceconnect"]
 _FRESH = timedelta(minutes=10)
 _PATIENCE = timedelta(seconds=30)
+_SHUT = timedelta(seconds=10)
+"""How long a provider that does not answer is left in peace."""
+_WAIT = 1.0
+"""Seconds that whoever comes while somebody else asks the provider waits for the answer."""
 
 
 class ProviderUnavailable(Exception):
@@ -141,11 +145,18 @@ class _Kept:
 
 @dataclass(frozen=True)
 class Directory:
-    """Fetches what providers publish and keeps it for a while."""
+    """Fetches what providers publish and keeps it for a while; for a moment, too, that there was nothing to be had.
+
+    A provider that does not answer takes a thread of ours for as long as we wait. So one request alone asks it, and all
+    others go on: else nobody could read a record while one cannot sign in.
+    """
 
     fetcher: Fetcher
     clock: Callable[[], datetime]
+    wait: float = _WAIT
     _kept: dict[str, _Kept] = field(default_factory=dict)
+    _failed: dict[str, _Kept] = field(default_factory=dict)
+    _asking: dict[str, threading.Lock] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def metadata(self, provider: Provider) -> Metadata:
@@ -166,21 +177,40 @@ class Directory:
         return list(self._fetched(metadata.jwks_uri, _PATIENCE, _to_keys))
 
     def _fetched(self, url: str, fresh: timedelta, read: Callable[[Any], Any]) -> Any:
+        known = self._known(url, fresh)
+        if known is not None:
+            return known.value
+        with self._lock:
+            asking = self._asking.setdefault(url, threading.Lock())
+        if not asking.acquire(timeout=self.wait):
+            raise ProviderUnavailable("the provider has not answered yet")
+        try:
+            return (self._known(url, fresh) or self._ask(url, read)).value
+        finally:
+            asking.release()
+
+    def _known(self, url: str, fresh: timedelta) -> _Kept | None:
+        """Return what is kept; raises ``ProviderUnavailable`` for a moment after there was nothing."""
         now = self.clock()
         with self._lock:
-            kept = self._kept.get(url)
+            kept, failed = self._kept.get(url), self._failed.get(url)
         # A clock that has been set back must not keep anything for ever.
         if kept is not None and timedelta(0) <= now - kept.at < fresh:
-            return kept.value
+            return kept
+        if failed is not None and timedelta(0) <= now - failed.at < _SHUT:
+            raise ProviderUnavailable(failed.value)
+        return None
+
+    def _ask(self, url: str, read: Callable[[Any], Any]) -> _Kept:
         try:
-            value = read(json.loads(self.fetcher.get(url)))
-        except FetchRefused as refused:
-            raise ProviderUnavailable(str(refused)) from None
-        except (ValueError, RecursionError):
-            raise ProviderUnavailable("what the provider publishes cannot be read") from None
-        with self._lock:
-            self._kept[url] = _Kept(value, now)
-        return value
+            kept = _Kept(read(json.loads(self.fetcher.get(url))), self.clock())
+        except (FetchRefused, ValueError, RecursionError) as error:
+            refused = isinstance(error, FetchRefused)
+            reason = str(error) if refused else "what the provider publishes cannot be read"
+            self._failed[url] = _Kept(reason, self.clock())
+            raise ProviderUnavailable(reason) from None
+        self._kept[url] = kept
+        return kept
 
 
 def _to_metadata(document: Any, provider: Provider, fetcher: Fetcher) -> Metadata:
