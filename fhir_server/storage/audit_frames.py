@@ -72,12 +72,14 @@ class Frames:
 
     def texts(self, keys: Iterable[bytes]) -> dict[bytes, bytes]:
         """Return the texts of the frames that there are, by key. One round trip, none for those in memory."""
-        wanted = set(keys)
-        missing = [key for key in wanted if key not in self._texts]
+        wanted, known = set(keys), self._texts
+        missing = [key for key in wanted if key not in known]
         if missing:
-            kept = self._texts if len(self._texts) < _MOST else {}
-            self._texts = {**kept, **self.stored(missing)}
-        return {key: self._texts[key] for key in wanted if key in self._texts}
+            found = self.stored(missing)
+            if len(known) >= _MOST:
+                self._texts = known = {key: known[key] for key in wanted if key in known}
+            known.update(found)
+        return {key: known[key] for key in wanted if key in known}
 
     def stored(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
         """Return the texts as they are in the database now, whatever is in memory. One round trip."""

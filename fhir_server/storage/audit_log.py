@@ -78,8 +78,9 @@ class AuditLog:
             self._spool.append(encoded)
         else:
             self._insert(encoded)
-        if new:
-            self._told = {*new, *(self._told if len(self._told) < _MOST_FRAMES else ())}
+        if len(self._told) >= _MOST_FRAMES:
+            self._told = set()
+        self._told.update(new)
 
     def flush(self) -> None:
         """Make what this process has appended readable in the database. Raises ``StoreUnavailable``."""
