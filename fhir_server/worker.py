@@ -15,13 +15,14 @@ from fhir_server.audit.export import AUDIT_EXPORT, AuditExport, enqueue_export, 
 from fhir_server.audit.seals import Sealer
 from fhir_server.context import current_time
 from fhir_server.jobs import Job, Jobs
+from fhir_server.repository.closing import CLOSING, Realignment
 from fhir_server.repository.reindexing import Progress, Reindex, index_arrived
 from fhir_server.repository.stored_parameters import REINDEX
 from fhir_server.settings import Settings
 from fhir_server.storage.index_writer import LeaseLost
 from fhir_server.storage.store import StoreUnavailable
 
-KINDS = (REINDEX, AUDIT_EXPORT)
+KINDS = (REINDEX, AUDIT_EXPORT, CLOSING)
 _PAUSE = 1.0
 
 
@@ -132,11 +133,13 @@ class Worker:
             self._composition.log.failure(job.id, error)
             jobs.fail(job, type(error).__name__)
 
-    def _runner(self, job: Job, jobs: Jobs, tell: Callable[[Progress], None]) -> Reindex | AuditExport:
+    def _runner(self, job: Job, jobs: Jobs, tell: Callable[[Progress], None]) -> Reindex | AuditExport | Realignment:
         composition, settings = self._composition, self._composition.settings
         store, stopping = composition.store(), self._stopping.is_set
         if job.kind == AUDIT_EXPORT:
             source = urlsplit(settings.base_url).hostname or "-"
             destination = open_destination(settings.audit_repository or "", settings.audit_repository_ca, source)
             return AuditExport(store.audit_log, jobs, destination, stopping)
+        if job.kind == CLOSING:
+            return Realignment(store, jobs)
         return Reindex(store, jobs, composition.registry(), settings.base_url, tell, stopping)

@@ -17,11 +17,12 @@ from fhir_server.fhir.json import parse_stored
 from fhir_server.fhir.reference import CONTENT, local_references
 from fhir_server.search.ast import PointsTo, TypeIs
 from fhir_server.search.building import build_and, build_not
+from fhir_server.search.closed import CLOSED
 from fhir_server.search.compiler import to_filter
 from fhir_server.search.matcher import index_document
 from fhir_server.storage.store import Document, Query, Store
 
-POLICY_INDEX = ("t", "r", "x", "ds", "de")
+POLICY_INDEX = ("t", "r", "x", "ds", "de", CLOSED)
 """Index fields that policies ask about, besides whose a resource is and its labels."""
 Carriers = Mapping[str, Sequence[Document]]
 """What carries each Binary, by the Binary's reference."""

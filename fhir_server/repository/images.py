@@ -16,6 +16,7 @@ from fhir_server.repository.change import Resource
 from fhir_server.repository.planning import Step
 from fhir_server.repository.sight import Part
 from fhir_server.repository.versions import build_body, merge_meta, next_instant
+from fhir_server.search.closed import CLOSED
 from fhir_server.search.history_filter import to_policy_fields
 from fhir_server.search.indexer import to_index
 from fhir_server.storage.store import Change, Document
@@ -111,9 +112,8 @@ def _new_version(
     id = step.reference.partition("/")[2]
     body = build_body(resource, id, version, updated, meta)
     index = to_index({**resource, "id": id, "meta": meta}, base_url)
-    kept = owners if before is None else before.index.get("o", ())
-    if kept:
-        index["o"] = list(kept)
+    kept = {"o": owners} if before is None else {name: before.index.get(name, ()) for name in ("o", CLOSED)}
+    index |= {name: list(values) for name, values in kept.items() if values}
     restates = before is not None and to_policy_fields(before.index) != to_policy_fields(index)
     change = Change(
         step.reference,
@@ -125,6 +125,7 @@ def _new_version(
         index,
         step.proposal.position,
         restates,
+        _marks_of(step),
     )
     return Image(step, change, resource, index)
 
@@ -135,9 +136,22 @@ def _deletion(step: Step, now: datetime) -> Image:
         return Image(step, None, {}, {})
     updated = next_instant(now, live.updated)
     change = Change(
-        step.reference, live.version, live.version + 1, "DELETE", updated, None, live.index, step.proposal.position
+        step.reference,
+        live.version,
+        live.version + 1,
+        "DELETE",
+        updated,
+        None,
+        live.index,
+        step.proposal.position,
+        closed=_marks_of(step),
     )
     return Image(step, change, {}, {})
+
+
+def _marks_of(step: Step) -> tuple[str, ...]:
+    """Return how the present version is marked; a deleted one bears its mark where no change looks for it."""
+    return tuple(step.live.index.get(CLOSED, ())) if step.live is not None else ()
 
 
 def to_document(image: Image) -> Document:

@@ -14,6 +14,7 @@ from fhir_server.repository.authorising import POLICY_INDEX, Authority
 from fhir_server.repository.images import Image
 from fhir_server.repository.sight import Sight
 from fhir_server.search.apart import APART_TYPES
+from fhir_server.search.closed import content_of
 from fhir_server.storage.store import Document, Store
 
 _LISTED = 10
@@ -29,9 +30,10 @@ class Integrity:
     targets: bool = True
     referrers: bool = True
 
-    def check(self, images: Sequence[Image], known: Mapping[str, Document]) -> None:
+    def check(self, images: Sequence[Image], known: Mapping[str, Document]) -> Mapping[str, Document]:
         """Check what is written and deleted together; ``known`` are documents that are read already.
 
+        Returns them with those that have been read for it.
         Raises ``BusinessRule`` for references that lead nowhere or open content, ``Conflict`` for what holds a
         deleted resource.
         """
@@ -54,6 +56,7 @@ class Integrity:
         if self.referrers and deleted:
             after = {image.step.reference: image.index for image in writes}
             check_referrers(self.store, deleted, after, self._visible)
+        return known
 
     def _check_content(self, writes: Sequence[Image], written: Collection[str]) -> None:
         """Let nobody open content to themselves by carrying it: it must be theirs to refer to, or written along."""
@@ -118,7 +121,7 @@ def check_targets(
 
 def new_content(index: Mapping[str, Any], before: Mapping[str, Any]) -> set[str]:
     """Return the references of the Binaries that a resource carries and did not carry before."""
-    return set(_content(index)).difference(_content(before))
+    return set(content_of(index)).difference(content_of(before))
 
 
 def check_content(images: Iterable[tuple[str, str, Collection[str]]], known: Mapping[str, Document]) -> None:
@@ -133,12 +136,6 @@ def check_content(images: Iterable[tuple[str, str, Collection[str]]], known: Map
     ]
     if issues:
         raise BusinessRule(issues)
-
-
-def _content(index: Mapping[str, Any]) -> list[str]:
-    """Return the Binaries that a resource carries: those that its urls lead to and those that it refers to."""
-    targets = (target.removeprefix(CONTENT) for target in index.get("x", ()))
-    return [target for target in targets if target.startswith("Binary/")]
 
 
 def _references(index: Mapping[str, Any]) -> list[str]:

@@ -20,8 +20,10 @@ from fhir_server.audit.seals import OVERLAP, reference_at
 from fhir_server.errors import FhirError
 from fhir_server.fhir.json import parse_json
 from fhir_server.jobs import COLLECTION, Job, Jobs
+from fhir_server.repository.closing import align, find_unaligned
 from fhir_server.repository.stored_parameters import ParameterRegistry
 from fhir_server.search.apart import APART_TYPES
+from fhir_server.search.closed import CLOSED
 from fhir_server.search.indexer import to_index
 from fhir_server.search.stored import stored_parameters_of
 from fhir_server.storage.documents import collection_of
@@ -35,7 +37,10 @@ _KEPT: Mapping[str, frozenset[str]] = {
     "Provenance": frozenset({"o", "pt", "c"}),
     "AuditEvent": frozenset({"o", "pt", "c", "l"}),
 }
-"""Fields that stay as they are: who put it here is in no body (``o``), and whose data a Provenance tells of neither."""
+"""Fields that stay as they are: who put it here is in no body (``o``), and whose data a Provenance tells of neither.
+
+The mark of a closed record stays as well, and is set right for the whole record where it is not (``closing``).
+"""
 _LISTED_FAILURES = 20
 _PAUSE = 0.05
 
@@ -187,6 +192,9 @@ class Reindex:
             failed=progress.failed + len(failures),
             failures=(*progress.failures, *failures)[:_LISTED_FAILURES],
         )
+        if batch[0].resource_type not in APART_TYPES:
+            for patient in find_unaligned(self.store, batch):
+                align(self.store, patient)
         self._write(rewrites, job, progress)
         return progress
 
@@ -218,7 +226,7 @@ def to_rewrites(documents: Sequence[Document], base_url: str) -> tuple[list[Rewr
 def to_rewrite(document: Document, base_url: str) -> Rewrite | None:
     """Return the index that a living resource should have, None when it has it. Raises what ``to_index`` does."""
     assert document.body is not None  # what is deleted has no type to be found by
-    kept = _KEPT.get(document.resource_type, frozenset("o"))
+    kept = _KEPT.get(document.resource_type, frozenset("o")) | {CLOSED}
     index = to_index(parse_json(document.body), base_url)
     present = document.index
     changed = {name: value for name, value in index.items() if name not in kept and present.get(name) != value}

@@ -32,6 +32,7 @@ from fhir_server.fhir.reference import Fragment, LocalReference, parse_reference
 from fhir_server.repository.authorising import POLICY_INDEX, Authority
 from fhir_server.repository.change import Resource
 from fhir_server.search.ast import Node
+from fhir_server.search.closed import CLOSED
 from fhir_server.search.indexer import to_index
 from fhir_server.search.matcher import index_document, to_test
 from fhir_server.search.measures import ALL_FIELDS, is_identity, possible_types
@@ -48,7 +49,7 @@ ELSEWHERE = ""
 
 _REFERENCE = re.compile(rb'"reference":"((?:[^"\\]|\\.)*)"')
 _SEEING: tuple[Action, ...] = ("read", "search")
-_WHOSE = ("pt", "c", "l", "o")
+_WHOSE = ("pt", "c", "l", "o", CLOSED)
 _NONE = Query({"_id": {"$in": []}}, limit=1)
 
 Names = frozenset[str]

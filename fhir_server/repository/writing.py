@@ -22,6 +22,7 @@ from fhir_server.fhir.reference import split_url
 from fhir_server.repository import criteria as conditions
 from fhir_server.repository.authorising import POLICY_INDEX, Authority, is_content
 from fhir_server.repository.change import UNCHANGING, Criteria, Known, Proposal, Resource, Written
+from fhir_server.repository.closing import Marks, align, build_marks
 from fhir_server.repository.images import Image, build_image, to_document
 from fhir_server.repository.integrity import Integrity
 from fhir_server.repository.looking_up import to_action
@@ -34,6 +35,7 @@ from fhir_server.repository.sight import Part, Sight
 from fhir_server.repository.stored_parameters import ParameterRegistry
 from fhir_server.repository.touching import to_touched, touch_contents
 from fhir_server.search.apart import APART_TYPES
+from fhir_server.search.closed import CLOSED
 from fhir_server.search.plans import DEFAULT_LIMITS, Limits
 from fhir_server.search.stored import stored_parameters
 from fhir_server.storage.store import Document, Guard, OutdatedIndex, Plan, Store, VersionConflict
@@ -109,20 +111,31 @@ class Writer:
         changing = [image for image in images if image.change is not None]
         decisions = self._authorise(changing)
         check_published((image.step.reference for image in changing), self.rules.published, self.policy.caller)
-        self._integrity.check(images, known)
+        known = self._integrity.check(images, known)
         if changing:
-            publication = self._publish(images)
+            publication, marks = self._publish(changing), self._marks(changing, known)
+            touched = self.trail.records(self._touched(changing, decisions))
             locks = (*_guards(steps, guards), *publication.guards)
-            records = (*self.records, *publication.records, *self.trail.records(self._touched(changing, decisions)))
-            changes = tuple(image.change for image in changing if image.change is not None)
-            caller, now = self.policy.caller, self.clock()
-            changes += provenance_changes(caller, changing, self.provenance, now, self.base_url)
-            self.store.commit(Plan(changes, locks, records, stored_parameters().generation))
-            if publication.guards:
-                wait_until_seen(self.registry)
-            if any(map(_closes_record, changing)):
-                OpenRecords().settle()
+            records = (*self.records, *publication.records, *touched, *marks.records)
+            self.store.commit(Plan(marks.changes, locks, records, stored_parameters().generation, marks.markings))
+            self._settle(publication, marks, changing)
         return _outcomes(proposals, images)
+
+    def _marks(self, images: Sequence[Image], known: Mapping[str, Document]) -> Marks:
+        """Return the changes and the Provenances of them, all as they lie in records that are open or closed."""
+        now = self.clock()
+        changes = tuple(image.change for image in images if image.change is not None)
+        changes += provenance_changes(self.policy.caller, images, self.provenance, now, self.base_url)
+        return build_marks(self.store, self.policy, images, changes, known, now)
+
+    def _settle(self, publication: Publication, marks: Marks, images: Sequence[Image]) -> None:
+        """Return when what has been written holds for everybody, in every process."""
+        if publication.guards:
+            wait_until_seen(self.registry)
+        if any(map(_closes_record, images)):
+            OpenRecords().settle()
+        for patient in marks.turned:
+            align(self.store, patient)
 
     def _creates_by_update(self, resource_type: str) -> bool:
         return self.rules.update_as_create and self.policy.chooses_ids(resource_type)
@@ -137,13 +150,13 @@ class Writer:
             if proposal.criteria is not None:
                 authority.require_scope(proposal.resource_type, "search")
 
-    def _known(self, steps: Sequence[Step]) -> dict[str, Document]:
+    def _known(self, steps: Sequence[Step]) -> Mapping[str, Document]:
         """Return the present versions of what the steps name, as far as the caller may know of them."""
         references = references_of(steps)
         if not references:
             return {}
         if self.policy.unrestricted:
-            return self.store.get_many(references, index_fields=("t",))
+            return self.store.get_many(references, index_fields=("t", CLOSED))
         known = self.store.get_many(references, index_fields=POLICY_INDEX)
         return self._sight.visible(known)
 

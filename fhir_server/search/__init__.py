@@ -28,5 +28,8 @@ Index fields (``indexer.to_index``), each written and asked by one module of ``p
     pt  the patient (``Patient/42``); ds, de the primary date, scalar and sortable; absent when there is none
     c   compartments (``Patient/42``); l security labels (``system|code``); x local references (``Type/id``)
 
+Two more are no values of the resource: ``o``, who put it here, and ``cl``, the patients in whose closed records it lies
+(``closed``). Whoever writes it sets them.
+
 Spec: http://hl7.org/fhir/R4/search.html
 """

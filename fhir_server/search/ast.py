@@ -255,6 +255,11 @@ class OwnedBy:
 
 
 @dataclass(frozen=True, slots=True)
+class InOpenRecord:
+    """The resource lies in no closed record (field ``cl``); one that is of no record lies in none."""
+
+
+@dataclass(frozen=True, slots=True)
 class PointsTo:
     """The resource refers to one of these anywhere, ``Type/id``; ``@Binary/id`` for what a url leads to."""
 
@@ -365,6 +370,7 @@ Leaf = (
     | PatientIs
     | OfNoPatient
     | OwnedBy
+    | InOpenRecord
     | PointsTo
 )
 Node = Everything | Nothing | And | Or | Not | Leaf | Join | Terminology

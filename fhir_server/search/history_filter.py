@@ -1,10 +1,10 @@
 """The search tree as a filter on past versions, which keep few index fields: what a policy asks about.
 
-Kept are the type, the patient, the compartments, the labels, the owner, and of the tokens those of ``category`` and
-``type``. What a tree says of anything else is unknown: taken for false where it would let a version through, for true
-where it would hold one back. A version is judged twice, by what it was (its own fields) and by what the resource is
-now (``now``, present only where that differs): a label put on today hides yesterday's versions too, and a document
-corrected from one patient to another never shows the first one's content to the second.
+Kept are the type, the patient, the compartments, the labels, the owner, the mark of a closed record, and of the tokens
+those of ``category`` and ``type``. What a tree says of anything else is unknown: taken for false where it would let a
+version through, for true where it would hold one back. A version is judged twice, by what it was (its own fields) and
+by what the resource is now (``now``, present only where that differs): a label put on today hides yesterday's versions
+too, and a document corrected from one patient to another never shows the first one's content to the second.
 """
 
 from collections.abc import Iterable, Mapping
@@ -16,6 +16,7 @@ from fhir_server.search.ast import (
     Everything,
     HasLabel,
     InCompartment,
+    InOpenRecord,
     Node,
     Not,
     Nothing,
@@ -27,9 +28,10 @@ from fhir_server.search.ast import (
     TokenIn,
     TypeIs,
 )
+from fhir_server.search.closed import CLOSED
 from fhir_server.search.param_types import special, token
 
-POLICY_FIELDS = ("pt", "c", "l", "o", "t")
+POLICY_FIELDS = ("pt", "c", "l", "o", CLOSED, "t")
 """Index fields that history keeps, of ``t`` a part."""
 NOW = "now"
 """Field with the policy fields of the current version, where they are no longer those of this one."""
@@ -73,7 +75,9 @@ def _bound(tree: Node, *, lower: bool) -> dict[str, Any]:
             return {"$nor": [_bound(child, lower=not lower)]}
         case ReferenceIs(references):
             return {"ref": {"$in": list(references)}}
-        case AnyType() | TypeIs() | InCompartment() | HasLabel() | PatientIs() | OfNoPatient() | OwnedBy():
+        case AnyType() | TypeIs() | InCompartment() | HasLabel() | PatientIs() | OfNoPatient():
+            return special.to_filter(tree)
+        case OwnedBy() | InOpenRecord():
             return special.to_filter(tree)
         case TokenIn(keys):
             return _token(keys, lower=lower)

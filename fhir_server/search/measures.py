@@ -60,7 +60,10 @@ def fields_of(residual: Node) -> tuple[str, ...]:
 
 
 def is_identity(tree: Node) -> bool:
-    """Say whether a tree is settled by what a resource is: id, type, patient, compartments, labels, owner."""
+    """Say whether a tree is settled by what a resource is: id, type, patient, compartments, labels, owner.
+
+    Not by the state of its record, which changes while the resource does not.
+    """
     match tree:
         case And(children) | Or(children):
             return all(map(is_identity, children))

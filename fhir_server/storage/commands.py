@@ -6,6 +6,7 @@ from typing import Any
 from fhir_server.storage.connection import READ_CONCERN
 from fhir_server.storage.documents import APART, HEAD, HISTORY, to_projection, to_version_key
 from fhir_server.storage.indexes import INDEXES
+from fhir_server.storage.markings import to_unmarked_filter
 from fhir_server.storage.store import HistoryQuery, Query
 
 MOST_BRANCHES = 300
@@ -87,6 +88,12 @@ def to_find_ids(
     """Return the command that reads documents by ``_id``; one alone takes the database's shortest way."""
     key = ids[0] if len(ids) == 1 else {"$in": list(ids)}
     return {**_find(collection, {"_id": key}, milliseconds), "projection": dict(projection)}
+
+
+def to_find_unmarked(patient: str, closed: bool, limit: int, milliseconds: int) -> dict[str, Any]:
+    """Return the command that finds the keys of versions of a record that are not marked as they should be."""
+    command = _find("history", to_unmarked_filter(patient, closed=closed), milliseconds)
+    return {**command, "projection": {"_id": 1}, "limit": limit}
 
 
 def to_union(filters: Sequence[Mapping[str, Any]], limit: int, milliseconds: int) -> dict[str, Any]:

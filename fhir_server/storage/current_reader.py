@@ -18,7 +18,11 @@ Row = dict[str, Any]
 
 
 class CurrentReader:
-    """``read`` fetches what there is of some references in one query; ``fill`` puts in bodies that are kept apart."""
+    """``read`` fetches what there is of some references in one query; ``fill`` puts in bodies that are kept apart.
+
+    ``fields``: index fields to keep besides whose it is; one that is no part of the version only where nobody else puts
+    anything into ``cache``.
+    """
 
     def __init__(
         self,
@@ -26,11 +30,13 @@ class CurrentReader:
         stamps: Stamps,
         read: Callable[[Sequence[str]], list[Row]],
         fill: Callable[[Sequence[Row]], None],
+        fields: Sequence[str] = KEPT_FIELDS,
     ) -> None:
         self._cache = cache
         self._stamps = stamps
         self._reads = CombiningReader(read)
         self._fill = fill
+        self._fields = fields
 
     def get(self, reference: str) -> Document | None:
         """Return the current version, deleted ones included, or None. One round trip at most."""
@@ -59,8 +65,8 @@ class CurrentReader:
         if "file" in row:
             row = dict(row)  # two callers may have been given the same one
             self._fill((row,))
-            return documents.from_current(row, names=KEPT_FIELDS)
-        document = documents.from_current(row, names=KEPT_FIELDS)
+            return documents.from_current(row, names=self._fields)
+        document = documents.from_current(row, names=self._fields)
         if stamp is not None:
             self._cache.put(document, stamp)
         return document

@@ -5,6 +5,9 @@ A current document is ``{_id, type, version, updated, deleted, method, body, **i
 document is keyed ``Type/id/0000000002``, the version
 last, and keeps of the index only what a policy asks about. A large body is a file of ``binaries``; ``file`` names it in
 both.
+
+One index field changes without a new version: ``cl``, the mark of a closed record (``search.closed``, ``markings``). So
+no memory of versions keeps it; of heads one does, which the stamps tell of every marking.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,6 +21,7 @@ from bson.raw_bson import RawBSONDocument
 
 from fhir_server.errors import Text, TooLong
 from fhir_server.search.apart import APART_TYPES
+from fhir_server.search.closed import CLOSED
 from fhir_server.search.history_filter import NOW, POLICY_FIELDS, to_policy_fields
 from fhir_server.storage.store import Change, Document
 
@@ -35,6 +39,7 @@ WAS = "was"
 IDENTITY_FIELDS = ("pt", "c", "l", "o")
 """Index fields that every read of a whole resource brings along: whose it is and how it is labelled."""
 HEAD = {"version": 1, "updated": 1, "deleted": 1, "method": 1, WAS: 1, **dict.fromkeys(IDENTITY_FIELDS, 1)}
+HEAD_AND_STATE = {**HEAD, CLOSED: 1}
 HEAD_AND_BODY = {**HEAD, "body": 1, "file": 1, "size": 1}
 HISTORY = {**HEAD_AND_BODY, "ref": 1, **dict.fromkeys(POLICY_FIELDS, 1)}
 _PACK = len("AuditEvent/00000000-0000-0000-0000-000000000")
@@ -84,6 +89,12 @@ def pack_of(event: str) -> str:
 def to_version_key(reference: str, version: int) -> str:
     """Return the ``_id`` of a version; the number is padded, so that a resource's keys are in the order of versions."""
     return f"{reference}/{version:010d}"
+
+
+def from_version_key(key: str) -> tuple[str, int]:
+    """Return the reference and the number of a version."""
+    reference, _, version = key.rpartition("/")
+    return reference, int(version)
 
 
 def to_outbox(changes: Sequence[Change], now: datetime, generation: int = 0) -> list[RawBSONDocument]:

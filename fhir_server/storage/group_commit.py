@@ -17,7 +17,9 @@ _MOST_PLANS = 64
 _MOST_CHANGES = 400
 _MOST_BYTES = 8 * 1024 * 1024
 _LARGE = 50
-"""A plan of so many changes gains nothing from company and would keep the others waiting: it is committed by itself."""
+"""A plan of so many changes gains nothing from company and would keep the others waiting: it is committed by itself.
+
+So is one that marks a whole record."""
 _COMPANY = 3
 _JUST_NOW, _MOMENT = 0.003, 0.0003
 """Within 3 ms after a commit shared by three or more, its callers are likely to come back with their next plans: who
@@ -57,7 +59,7 @@ class GroupCommit:
 
     def submit(self, work: Work) -> None:
         """Return when the work is committed; raises what ``write`` raises for it."""
-        if len(work.encoded) >= _LARGE:
+        if len(work.encoded) >= _LARGE or work.plan.markings:
             self._write((work,))
             return
         ticket = _Ticket(work)

@@ -69,6 +69,13 @@ INDEXES: tuple[Index, ...] = (
         "history within a patient's compartment",
         {"partialFilterExpression": {"pt": {"$exists": True}}},
     ),
+    Index(
+        "history",
+        "several_patients",
+        (("c", 1),),
+        "versions of several patients' records, when one of these is closed or opened",
+        {"partialFilterExpression": {"pt": None, "c": {"$exists": True}}},
+    ),
     # Few, for every request writes into them. What they do not serve is looked for in the order of dates.
     Index("audit", "type_date", (("type", 1), ("ds", 1), ("_id", 1)), "AuditEvents by date, newest first"),
     Index("audit", "reference", (("x", 1), ("ds", 1), ("_id", 1)), "AuditEvents by patient, agent or entity"),

@@ -11,6 +11,7 @@ from typing import Any
 
 from pymongo.read_concern import ReadConcern
 
+from fhir_server.search.closed import CLOSED
 from fhir_server.storage import commands, documents, indexes
 from fhir_server.storage.audit_frames import Frames, Unpack, no_packs
 from fhir_server.storage.audit_log import AuditLog
@@ -24,7 +25,7 @@ from fhir_server.storage.group_commit import GroupCommit
 from fhir_server.storage.index_writer import IndexWriter
 from fhir_server.storage.migrations import migrate
 from fhir_server.storage.page_memory import PageMemory
-from fhir_server.storage.pages import PageReader, kept_projection
+from fhir_server.storage.pages import KEPT_FIELDS, PageReader, kept_projection
 from fhir_server.storage.records import Records
 from fhir_server.storage.store import Document, HistoryQuery, Packed, Plan, Query, StoreStatus, StoreUnavailable
 from fhir_server.storage.transaction import Transactions, Work, to_work
@@ -72,7 +73,8 @@ class MongoStore:
         self._commits = GroupCommit(self._transactions.write)
         cache, stamps = BodyCache(body_cache), self.connection.stamps
         self._current = CurrentReader(cache, stamps, self._read, self._binaries.fill)
-        self._heads = CurrentReader(BodyCache(body_cache // _HEADS), stamps, self._read_heads, self._binaries.fill)
+        heads = BodyCache(body_cache // _HEADS)
+        self._heads = CurrentReader(heads, stamps, self._read_heads, self._binaries.fill, (*KEPT_FIELDS, CLOSED))
         self._pages = PageReader(cache, PageMemory(stamps), self._find_rows, self._read_rows)
 
     def prepare(self) -> None:
@@ -141,6 +143,11 @@ class MongoStore:
         index, names = query.with_index, query.index_fields
         current = [documents.from_current(one, index, names) for one in found if "ref" not in one]
         return current, [documents.from_history(one) for one in found if "ref" in one]
+
+    def find_unmarked(self, patient: str, *, closed: bool, limit: int) -> list[tuple[str, int]]:
+        """Return versions of a record whose mark is not what it should be, as ``Store.find_unmarked``."""
+        found = self._documents(commands.to_find_unmarked(patient, closed, limit, self._milliseconds))
+        return [documents.from_version_key(one["_id"]) for one in found]
 
     def find_each(
         self, filters: Sequence[Mapping[str, Any]], limit: int = 2, collection: str = "resources"
@@ -318,7 +325,7 @@ class MongoStore:
             return self.connection.reader.documents(command)
 
     def _read_heads(self, references: Sequence[str]) -> list[dict[str, Any]]:
-        command = commands.to_find_ids("resources", references, documents.HEAD, self._milliseconds)
+        command = commands.to_find_ids("resources", references, documents.HEAD_AND_STATE, self._milliseconds)
         return self._documents(command)
 
     def _find_rows(self, query: Query, projection: dict[str, int]) -> list[dict[str, Any]]:

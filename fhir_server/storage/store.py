@@ -72,6 +72,27 @@ class Change:
     position: int = 0
     restates: bool = False
     """What a policy asks about has changed: older versions must be told (``search.history_filter``)."""
+    closed: tuple[str, ...] = ()
+    """As what the version that it replaces is marked (``search.closed``); marked otherwise, it is not replaced."""
+
+
+@dataclass(frozen=True, slots=True)
+class Marking:
+    """Marks versions, and content with all its versions, as lying in the closed record of ``patient``, or no more.
+
+    ``versions`` are (``Type/id``, number); with them go the current one, as far as it is of the record, and what older
+    ones note of it. What is no more of the record is left alone. Versions are told of it, not changed.
+    """
+
+    patient: str
+    closed: bool
+    versions: tuple[tuple[str, int], ...] = ()
+    contents: tuple[str, ...] = ()
+
+    @property
+    def references(self) -> tuple[str, ...]:
+        """The resources of the versions, once each."""
+        return tuple(dict.fromkeys(reference for reference, _ in self.versions))
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +117,8 @@ class Plan:
     """Further documents to insert with it, as (collection, document): audit events, jobs."""
     generation: int = 0
     """Of the stored search parameters by which the changes are indexed."""
+    markings: tuple[Marking, ...] = ()
+    """Are done after the changes, on what these leave behind."""
 
 
 class Packed(NamedTuple):
@@ -198,6 +221,11 @@ class Store(Protocol):
     ) -> tuple[list[Document], list[Document]]:
         """Return current documents, and those of the versions (``Type/id/number``) that exist, are no deletion and keep
         the restriction, a filter over the fields that history keeps. One round trip.
+        """
+
+    def find_unmarked(self, patient: str, *, closed: bool, limit: int) -> list[tuple[str, int]]:
+        """Return some versions (``Type/id``, number) of a patient's record that bear the mark of a closed record and
+        should not, or the other way round: ``closed`` is what the record is. One round trip.
         """
 
     def find_each(

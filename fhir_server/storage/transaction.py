@@ -1,8 +1,9 @@
 """One MongoDB transaction for one or several plans: whole or not at all, tried again while that can help.
 
 The number of commands does not grow with the changes: history, new documents, new versions, guards, outbox and one
-for each kind of records, then the commit. Creates are inserts and updates compare-and-set on ``_id`` and ``version``,
-so whoever comes second fails inside the transaction.
+for each kind of records, then the commit. Creates are inserts and updates compare-and-set on ``_id``, ``version`` and
+the mark of a closed record, so whoever comes second fails inside the transaction. Whoever closes a record marks what is
+in it last, by the same commit.
 """
 
 import random
@@ -18,10 +19,12 @@ from bson.raw_bson import RawBSONDocument
 from pymongo.errors import OperationFailure, PyMongoError
 
 from fhir_server.errors import FhirError, Text, TooLong
+from fhir_server.search.closed import CLOSED
 from fhir_server.storage.connection import Connection, Transaction, is_unavailable, translate
 from fhir_server.storage.documents import Encoded, collection_of, to_outbox, to_restatement
+from fhir_server.storage.markings import Update, to_current_updates, to_history_updates
 from fhir_server.storage.splicing import to_stored
-from fhir_server.storage.store import Guard, OutdatedIndex, Plan, StoreUnavailable, VersionConflict
+from fhir_server.storage.store import Change, Guard, OutdatedIndex, Plan, StoreUnavailable, VersionConflict
 
 _MESSAGE_LIMIT = 15 * 1024 * 1024
 _COMMAND_LIMIT = 50_000
@@ -100,9 +103,8 @@ class Transactions:
         writes = list(_writes(works))
         if not writes:
             return
-        changed = (change.reference for work in works for change in work.plan.changes)
         stamps = self._connection.stamps
-        with stamps.changing(changed, _may_be_done), self._connection.transaction() as transaction:
+        with stamps.changing(_touched(works), _may_be_done), self._connection.transaction() as transaction:
             try:
                 _run(writes, transaction)
                 _commit(transaction, until)
@@ -113,24 +115,23 @@ class Transactions:
     def _check_conflict(self, works: Sequence[Work], *, final: bool) -> None:
         """Raise ``VersionConflict`` if the database is no longer as the works expect; ``final``: even if it is."""
         changes = [change for work in works for change in work.plan.changes]
-        expected = {change.reference: change.expected for change in changes}
-        present = self._counters("resources", "version", list(expected))
-        moved = tuple(sorted(c.position for c in changes if present.get(c.reference, 0) != c.expected))
+        present = self._present("resources", ("version", CLOSED), [change.reference for change in changes])
+        moved = tuple(sorted(one.position for one in changes if not _stands(one, present.get(one.reference))))
         guards = {guard.key: guard.expected for work in works for guard in work.plan.guards}
-        counters = self._counters("guards", "n", list(guards))
-        if moved or final or any(counters.get(key, 0) != count for key, count in guards.items()):
+        counters = self._present("guards", ("n",), list(guards))
+        if moved or final or any(counters.get(key, {}).get("n", 0) != count for key, count in guards.items()):
             raise VersionConflict(moved)
 
-    def _counters(self, collection: str, name: str, keys: list[str]) -> dict[str, int]:
+    def _present(self, collection: str, names: Sequence[str], keys: list[str]) -> dict[str, dict[str, Any]]:
         if not keys:
             return {}
         # Local on purpose: what beat us may not be majority-committed yet.
-        command = {"find": collection, "filter": {"_id": {"$in": keys}}, "projection": {name: 1}}
+        command = {"find": collection, "filter": {"_id": {"$in": keys}}, "projection": dict.fromkeys(names, 1)}
         try:
             found = self._connection.reader.documents({**command, "batchSize": len(keys) + 1})
         except PyMongoError as error:
             raise translate(error) from error
-        return {document["_id"]: document[name] for document in found}
+        return {document["_id"]: document for document in found}
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +169,7 @@ def _writes(works: Sequence[Work]) -> Iterator[_Write]:
     yield from _updates("resources", [_compare_and_set(each) for each in encoded if each.change.expected])
     if restatements := [to_restatement(each.change) for each in encoded if each.change.restates]:
         yield _Write({"update": "history", "updates": restatements}, None)
+    yield from _markings(works)
     yield from _updates("guards", [_advance(guard) for work in works for guard in work.plan.guards])
     # Of plans made under several generations of parameters the oldest counts: refused, each is tried alone.
     generation = min(work.plan.generation for work in works)
@@ -186,6 +188,26 @@ def _updates(collection: str, updates: list[dict[str, Any]]) -> Iterator[_Write]
     sizes = [len(each["u"].raw) + 200 if isinstance(each["u"], RawBSONDocument) else 400 for each in updates]
     for part in _parts(updates, sizes):
         yield _Write({"update": collection, "updates": part}, len(part))
+
+
+def _markings(works: Sequence[Work]) -> Iterator[_Write]:
+    markings = [marking for work in works for marking in work.plan.markings]
+    yield from _many("resources", [update for one in markings for update in to_current_updates(one)])
+    yield from _many("history", [update for one in markings for update in to_history_updates(one)])
+
+
+def _many(collection: str, updates: list[Update]) -> Iterator[_Write]:
+    """Yield the commands of updates that concern however many there are."""
+    for part in _parts(updates, [len(bson.encode(update)) for update in updates]):
+        yield _Write({"update": collection, "updates": part}, None)
+
+
+def _touched(works: Sequence[Work]) -> Iterator[str]:
+    """Yield the resources that are no longer what was read of them."""
+    for work in works:
+        yield from (change.reference for change in work.plan.changes)
+        for marking in work.plan.markings:
+            yield from (*marking.references, *marking.contents)
 
 
 def _commit(transaction: Transaction, until: float) -> None:
@@ -243,7 +265,15 @@ def _only_version(encoded: Encoded) -> RawBSONDocument:
 
 def _compare_and_set(encoded: Encoded) -> dict[str, Any]:
     change = encoded.change
-    return {"q": {"_id": change.reference, "version": change.expected}, "u": encoded.current}
+    # Who closes a record or opens it marks the version that is there: to replace it would undo that.
+    marked = list(change.closed) or None
+    return {"q": {"_id": change.reference, "version": change.expected, CLOSED: marked}, "u": encoded.current}
+
+
+def _stands(change: Change, present: Mapping[str, Any] | None) -> bool:
+    """Say whether what the change replaces is as it expects; nothing, where it creates."""
+    found = present or {"version": 0}
+    return bool(found["version"] == change.expected and found.get(CLOSED, []) == list(change.closed))
 
 
 def _advance(guard: Guard) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from fhir_server.search.ast import (
     Everything,
     HasLabel,
     InCompartment,
+    InOpenRecord,
     Node,
     Nothing,
     OfNoPatient,
@@ -23,6 +24,7 @@ from fhir_server.search.ast import (
     WordIn,
 )
 from fhir_server.search.building import build_and, build_not, build_or
+from fhir_server.search.closed import CLOSED
 from fhir_server.search.compiler import to_filter
 from fhir_server.search.history_filter import to_history_filter
 from fhir_server.search.matcher import index_document, matches
@@ -39,6 +41,7 @@ INDEXES = st.fixed_dictionaries(
         "c": st.lists(st.sampled_from((*PATIENTS, "Encounter/e")), unique=True, min_size=1),
         "l": st.lists(st.sampled_from(("s|N", "s|MASQUE_PS")), unique=True, min_size=1),
         "o": st.lists(st.sampled_from(("Practitioner/p", "Organization/o")), unique=True, min_size=1),
+        CLOSED: st.lists(st.sampled_from(PATIENTS), unique=True, min_size=1),
         "w": st.lists(st.sampled_from(("Observation:word",)), min_size=1, max_size=1),
     },
 )
@@ -46,6 +49,7 @@ LEAVES: st.SearchStrategy[Node] = st.one_of(
     st.just(Everything()),
     st.just(Nothing()),
     st.just(OfNoPatient()),
+    st.just(InOpenRecord()),
     st.sampled_from(PATIENTS).map(lambda one: PatientIs((one,))),
     st.just(PatientIs(PATIENTS)),
     st.sampled_from(("a", "b")).map(lambda id: InCompartment("Patient", id)),
@@ -97,7 +101,8 @@ def test_a_past_version_is_shown_only_if_it_was_and_its_resource_is_within_the_t
     reference = f"Observation/{uuid4()}"
     written = change(reference, **first)
     store.commit(Plan((written,)))
-    store.commit(Plan((replace(written, expected=1, version=2, index=second, restates=True),)))
+    marked = tuple(first.get(CLOSED, ()))
+    store.commit(Plan((replace(written, expected=1, version=2, index=second, restates=True, closed=marked),)))
 
     def allowed(index: dict[str, Any]) -> bool:
         return matches(tree, index_document(reference, written.updated, index))

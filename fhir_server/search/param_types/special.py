@@ -15,6 +15,7 @@ from fhir_server.search.ast import (
     Everything,
     HasLabel,
     InCompartment,
+    InOpenRecord,
     Node,
     OfNoPatient,
     OwnedBy,
@@ -24,6 +25,7 @@ from fhir_server.search.ast import (
     TypeIs,
 )
 from fhir_server.search.building import build_not
+from fhir_server.search.closed import CLOSED
 from fhir_server.search.param_types import text
 from fhir_server.search.values import unescape
 
@@ -50,7 +52,18 @@ def parse_missing(resource_types: tuple[str, ...], code: str, value: str) -> Nod
     return build_not(present) if value == "true" else present
 
 
-Own = AnyType | TypeIs | ReferenceIs | InCompartment | HasLabel | PatientIs | OfNoPatient | OwnedBy | PointsTo
+Own = (
+    AnyType
+    | TypeIs
+    | ReferenceIs
+    | InCompartment
+    | HasLabel
+    | PatientIs
+    | OfNoPatient
+    | OwnedBy
+    | InOpenRecord
+    | PointsTo
+)
 """The leaves that ask for what a resource is, not for what an index entry says."""
 
 _PATIENTS = ("Patient/", "Patient0")
@@ -73,6 +86,8 @@ def to_filter(leaf: Own) -> dict[str, Any]:
             return {"pt": _one_or_any(patients)}
         case OwnedBy(keys):
             return {"o": _one_or_any(keys)}
+        case InOpenRecord():
+            return {CLOSED: None}
         case PointsTo(targets):
             return {"x": _one_or_any(targets)}
         case OfNoPatient():
@@ -96,6 +111,8 @@ def to_test(leaf: Own) -> Callable[[Mapping[str, Any]], bool]:
             return lambda document: document.get("pt") in patients
         case OwnedBy(keys):
             return _holds("o", keys)
+        case InOpenRecord():
+            return lambda document: CLOSED not in document
         case PointsTo(targets):
             return _holds("x", targets)
         case OfNoPatient():
