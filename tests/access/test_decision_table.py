@@ -13,8 +13,9 @@ import pytest
 from fhir_server.access.caller import Caller
 from fhir_server.access.decision import Decision, Delta
 from fhir_server.access.labels import MASKED
+from fhir_server.access.rule import Action
 from fhir_server.access.scopes import parse_scopes
-from fhir_server.repository.authorising import POLICY_INDEX
+from fhir_server.repository.authorising import POLICY_INDEX, to_index_document
 from fhir_server.repository.facts import EMERGENCIES
 from fhir_server.search.indexer import to_index
 from fhir_server.search.matcher import index_document
@@ -360,3 +361,78 @@ def test_changes_are_answered_as_the_table_says(country: World, line: str) -> No
     }
     reply = ask.patch(f"DocumentReference/{id}", [patches[change]], Content_Type="application/json-patch+json")
     assert reply.status == int(status), reply.content
+
+
+OWN = """
+caller           | what        | open: seen, referred to, deleted | closed
+structure        | measurement | structure structure structure    | - - -
+structure        | provenance  | structure structure -            | - - -
+structure        | event       | structure structure -            | structure structure -
+trusted service  | measurement | all                              | all
+trusted service  | message     | all                              | all
+depositor        | message     | conversation conversation conversation | - - -
+attending doctor | message     | conversation conversation -      | - - -
+depositor        | appointment | conversation conversation deposit | - - -
+attending doctor | appointment | conversation conversation -      | - - -
+doctor           | message     | - - -                            | - - -
+holder           | message     | own-record own-record -          | - - -
+holder           | measurement | own-record own-record -          | - - -
+representative   | appointment | represented-record represented-record - | - - -
+doctor permitted | measurement | professional professional -      | - - -
+doctor, bris de glace | measurement | emergency emergency -       | - - -
+auditor          | event       | auditor - -                      | auditor - -
+auditor          | message     | - - -                            | - - -
+"""
+"""What somebody has put into the record or takes part in: the rule that lets each see it (in all ways), and so on."""
+ACTIONS: tuple[tuple[Action, ...], ...] = (("read", "vread", "search", "history"), ("refer",), ("delete",))
+
+
+def put_into_record(world: World) -> dict[str, str]:
+    """Return the references of what the structure and the author have put there, by the words of the table."""
+    taking_part = [of("Practitioner/author"), of("Practitioner/gp")]
+    lea = of("Patient/lea")
+    by_author = {
+        "message": {"resourceType": "Communication", "status": "completed", "subject": lea, "recipient": taking_part},
+        "appointment": {
+            "resourceType": "Appointment",
+            "status": "booked",
+            "participant": [{"actor": one, "status": "accepted"} for one in (lea, *taking_part)],
+        },
+    }
+    made = {name: world.ask(READERS["depositor"]).create(one) for name, one in by_author.items()}
+    structure = world.ask(READERS["structure"])
+    measured = structure.create(
+        {"resourceType": "Observation", "status": "final", "code": {"text": "x"}, "subject": lea}
+    )
+    told = {"resourceType": "Provenance", "target": [lea], "recorded": "2025-01-01T00:00:00Z", "agent": [{"who": lea}]}
+    event = {
+        "resourceType": "AuditEvent",
+        "type": {"code": "rest"},
+        "recorded": "2025-01-01T00:00:00Z",
+        "agent": [{"requestor": True, "who": of("Organization/hospital")}],
+        "source": {"observer": of("Organization/hospital")},
+        "entity": [{"what": lea}],
+    }
+    made |= {"measurement": measured, "provenance": structure.create(told), "event": structure.create(event)}
+    return {name: f"{one['resourceType']}/{one['id']}" for name, one in made.items()}
+
+
+@pytest.mark.parametrize("state", ["open", "closed"])
+def test_what_one_has_put_there_or_takes_part_in_is_closed_with_the_record(country: World, state: str) -> None:
+    made = put_into_record(country)
+    if state == "closed":
+        country.put(resource("Patient/lea", birthDate="2015-07-12", active=False))
+    wrong = []
+    for line in OWN.strip().splitlines()[1:]:
+        who, what, *cells = (part.strip() for part in line.split("|"))
+        cell = cells[state == "closed"]
+        expected = ["trusted-service"] * len(ACTIONS) if cell == "all" else cell.split()
+        repository = country.composition.open_context(READERS[who], "x", "en", "http://localhost/fhir").repository
+        found = repository.store.get_many([made[what]], index_fields=POLICY_INDEX)[made[what]]
+        described = to_index_document(found)
+        policy = repository.authority.about([described]).policy
+        for rule, actions in zip(expected, ACTIONS, strict=True):
+            rules = {action: policy.permits(action, described).rule or "-" for action in actions}
+            if set(rules.values()) != {rule}:
+                wrong.append((who, what, rule, rules))
+    assert not wrong

@@ -145,6 +145,7 @@ def make_twins(sides: list[tuple[Side, World]], caller: Caller, draw: random.Ran
         if any(f"{each['resourceType']}/{each['id']}" == reference for each in stored):
             later.append(altered(one, draw) if hides(reference) else lists_other(caller, one, hides, draw))
     fill(second, filling_second, stored, later)
+    assert caller.trusted or not any("/closed" in one for one in seen), "a closed record is nobody's to see"
     assert visible_to(caller, second) == seen, "the second world differs in what can be seen: the test is wrong"
     return Twins(first, second)
 
@@ -166,12 +167,22 @@ def fill(side: Side, filling: World, resources: list[dict[str, Any]], later: lis
         declared = {"keys": [EMERGENCY, "rpps|99700000055"], "mode": "bris_de_glace"}
         until = datetime.now(UTC) + timedelta(hours=1)
         records.insert(EMERGENCIES, {**declared, "_id": number, "patient": f"Patient/{one}", "until": until})
+    hand_over(side)
     deposits(side)
     for found in side.world.local.get("_history?_count=1000").resources:
         reference = f"{found['resourceType']}/{found['id']}"
         if reference not in side.made:
             side.updated.setdefault(reference, found["meta"]["lastUpdated"])
     side.updated.update(dict.fromkeys(deletions(), "2099-01-01T00:00:00Z"))
+
+
+def hand_over(side: Side) -> None:
+    """Let what is in the closed record be what the hospital has put there, content and what carries it aside."""
+    database = side.world.composition.store().connection.database
+    of_record = {"type": {"$nin": ["Patient", "Binary", "DocumentReference"]}, "pt": "Patient/closed"}
+    for name in ("resources", "history"):
+        handed = database[name].update_many(of_record, {"$set": {"o": ["Organization/hospital"]}})
+        assert handed.modified_count
 
 
 def deposits(side: Side) -> None:

@@ -6,10 +6,11 @@ Spec: http://hl7.org/fhir/R4/binary.html#security
 
 from fhir_server.access.facts import Facts
 from fhir_server.access.rule import Action, Rule
-from fhir_server.search.ast import OwnedBy, TypeIs
+from fhir_server.search.ast import Everything, InOpenRecord, OwnedBy, TypeIs
 from fhir_server.search.building import build_and
 
 _DEPOSITORS = frozenset({"patient", "representative", "professional", "system"})
+_OF_MANY = frozenset({"professional", "system"})
 _BY_ID = frozenset({"read", "update", "patch", "delete", "refer"})
 
 
@@ -21,7 +22,11 @@ def content(facts: Facts, resource_type: str, action: Action) -> Rule | None:
         return None
     if action == "create":
         return Rule("content", TypeIs(("Binary",)))
-    return Rule("content", build_and([TypeIs(("Binary",)), OwnedBy(facts.own_keys)])) if action in _BY_ID else None
+    if action not in _BY_ID:
+        return None
+    # Holders and representatives have but one record, which is open.
+    record = InOpenRecord() if facts.caller.kind in _OF_MANY else Everything()
+    return Rule("content", build_and([TypeIs(("Binary",)), OwnedBy(facts.own_keys), record]))
 
 
 def _acts_in_own_record(facts: Facts) -> bool:

@@ -14,7 +14,7 @@ from fhir_server.access.matrix import Habilitation, find_habilitation
 from fhir_server.access.naming import naming
 from fhir_server.access.resource_groups import APPOINTMENTS, CONVERSATIONS, PUBLIC, RIGHTS, TRAIL
 from fhir_server.access.rule import READING, Action, Rule
-from fhir_server.search.ast import Everything, Node, Nothing, OwnedBy, PatientIs, TypeIs
+from fhir_server.search.ast import Everything, InOpenRecord, Node, Nothing, OwnedBy, PatientIs, TypeIs
 from fhir_server.search.building import build_and, build_or
 
 _TREATMENT = "TREAT"
@@ -67,15 +67,17 @@ def deposit(facts: Facts, resource_type: str, action: Action) -> Rule | None:
 
 
 def conversation(facts: Facts, resource_type: str, action: Action) -> Rule | None:
-    """Professionals see the messages and appointments that they take part in, and write such."""
+    """Professionals see the messages and appointments in open records that they take part in, and write such."""
     if facts.caller.kind != "professional" or resource_type not in CONVERSATIONS | APPOINTMENTS:
         return None
-    taking_part = build_and([TypeIs((resource_type,)), naming(facts.caller, _PARTICIPANTS[resource_type])])
+    of_type, own = TypeIs((resource_type,)), _own(facts)
+    taking_part = naming(facts.caller, _PARTICIPANTS[resource_type])
     if action in READING or action == "refer":
-        return Rule("conversation", build_or([taking_part, build_and([TypeIs((resource_type,)), _own(facts)])]))
-    if action == "create":
-        return Rule("conversation", build_and([taking_part, _open_records(facts)]))
-    return Rule("conversation", build_and([TypeIs((resource_type,)), _own(facts), _open_records(facts)]))
+        # Theirs are in more records than could be looked at for each search: what is in them tells of their state.
+        seen = (build_and([of_type, one, InOpenRecord()]) for one in (taking_part, own))
+        return Rule("conversation", build_or(seen))
+    written = taking_part if action == "create" else own
+    return Rule("conversation", build_and([of_type, written, _open_records(facts)]))
 
 
 def own_consent(facts: Facts, resource_type: str, action: Action) -> Rule | None:
