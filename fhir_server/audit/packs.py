@@ -41,9 +41,7 @@ class _Named(NamedTuple):
 def to_pack(id: str, frame: Frame, moment: Moment, query: str, events: Sequence[Told]) -> Packed:
     """Return the pack of some events; ``id`` ends in ``000``, and those of the events in other digits."""
     numbers: dict[str, int] = {}
-    # The first place and an odd step, modulo 4,096: places that differ, of which each by itself is any of them.
-    place, step = random.getrandbits(12), random.getrandbits(11) * 2 + 1
-    parts = [f"{place + number * step & 0xFFF:03x}{_to_text(one, numbers)}" for number, one in enumerate(events)]
+    parts = [f"{place:03x}{_to_text(one, numbers)}" for place, one in zip(_places(events), events, strict=True)]
     parts.sort()
     for one in frame.targets:
         numbers.setdefault(one, len(numbers))
@@ -101,6 +99,21 @@ def _whole(pack: Mapping[str, Any], frame: Frame, told: Iterable[tuple[str, _Nam
         if versions not in casts:
             casts[versions] = cast(mould_of(frame, pack.get("query", ""), versions), moment)
         yield from_document(assemble(reference.removeprefix(_EVENT), frame, casts[versions], one, recorded))
+
+
+def _places(events: Sequence[Told]) -> Sequence[int]:
+    """Return a place for each event, of which each by itself may be any; those of one patient keep their order."""
+    # The first place and an odd step, modulo 4,096: no two are the same.
+    first, step = random.getrandbits(12), random.getrandbits(11) * 2 + 1
+    drawn = [first + number * step & 0xFFF for number in range(len(events))]
+    patients = [one.patient for one in events]
+    if len(set(patients)) == len(patients):
+        return drawn
+    of: dict[str | None, list[int]] = {}
+    for patient, place in zip(patients, drawn, strict=True):
+        of.setdefault(patient, []).append(place)
+    ordered = {patient: iter(sorted(places)) for patient, places in of.items()}
+    return [next(ordered[patient]) for patient in patients]
 
 
 def _to_text(told: Told, numbers: dict[str, int]) -> str:

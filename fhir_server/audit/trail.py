@@ -155,9 +155,9 @@ def new_event_ids(recorded: datetime) -> Iterator[str]:
     moment = round(recorded.timestamp() * 1000)
     millisecond, rest = divmod(time.time_ns(), 1_000_000)
     part = rest * _PARTS // 1_000_000 if millisecond == moment else _PARTS
-    start = f"{moment >> 16:08x}-{moment & 0xFFFF:04x}-7"
     while True:
         # Unlike a token an event's id is no secret: asking the system for each would hand the thread's turn to another.
         tail = f"{random.getrandbits(62) | 2 << 62:016x}"
-        yield f"{start}{min(part, 0xFFF):03x}-{tail[:4]}-{tail[4:]}"
+        at = moment + (part >> 12)  # more than a millisecond has parts for go on in the next one
+        yield f"{at >> 16:08x}-{at & 0xFFFF:04x}-7{part & 0xFFF:03x}-{tail[:4]}-{tail[4:]}"
         part += 1

@@ -1,6 +1,7 @@
 """Events made by joining pieces are what parsing and indexing them anew would make of them."""
 
 import base64
+import itertools
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -18,7 +19,7 @@ from fhir_server.audit.grouping import Asked, Group, Noted, build_groups
 from fhir_server.audit.packs import unpack
 from fhir_server.audit.templates import Occasion
 from fhir_server.audit.touched import Touched
-from fhir_server.audit.trail import Origin, Trail, new_event_id
+from fhir_server.audit.trail import Origin, Trail, new_event_id, new_event_ids
 from fhir_server.fhir.json import parse_json
 from fhir_server.search.indexer import to_index
 from fhir_server.validation.structure import check_structure
@@ -336,6 +337,30 @@ def test_of_a_pack_those_events_alone_are_taken_out_that_refer_to_somebody() -> 
     (pack,) = trail.events()
     for naming, found in (("Patient/1", 1), ("Observation/2", 1), ("Practitioner/p1", 3), ("Patient/9", 0)):
         assert len(list(unpack(bson.decode(pack.document.raw), pack.frame, frozenset({naming})))) == found
+
+
+def test_ids_keep_their_order_however_many_a_request_has() -> None:
+    ids = list(itertools.islice(new_event_ids(NOW), 10_000))
+    assert ids == sorted(ids)
+    assert len({one[:18] for one in ids}) == 10_000, "without a look at what is drawn"
+    assert all(one[14] == "7" and one[19] in "89ab" for one in ids)
+
+
+def test_the_events_of_one_patient_keep_their_order() -> None:
+    for _ in range(20):
+        trail = trail_of(DOCTOR)
+        trail.disclose(Touched("read", f"Observation/{n}", 1, (f"Patient/{n % 3}",)) for n in range(1_200))
+        (pack,) = trail.events()
+        for patient in range(3):
+            named = [
+                int(entity["what"]["reference"].partition("/")[2])
+                for event in unpacked([pack])
+                if event["pt"] == f"Patient/{patient}"
+                for entity in parse_json(event["body"])["entity"]
+                if entity.get("what", {}).get("reference", "").startswith("Observation/")
+            ]
+            assert named == sorted(named)
+            assert len(named) == 400
 
 
 def test_ids_are_in_the_order_of_time() -> None:
