@@ -183,7 +183,8 @@ def check_referrers(
         if referrer not in deleted and referrer not in after
     ]
     known = visible(dict.fromkeys(referrer for _, referrer in pointing))
-    issues = [_referred_issue(target, referrer) for target, referrer in pointing if referrer in known]
+    # In an order of their own: the one in which the database comes across them depends on what else there is.
+    issues = [_referred_issue(target, referrer) for target, referrer in sorted(pointing) if referrer in known]
     issues += [
         _referred_issue(target, referrer)
         for referrer, index in after.items()

@@ -33,6 +33,16 @@ def test_a_delete_of_what_is_referred_to_is_refused_and_names_the_referrer(fhir:
     assert fhir.delete(f"Patient/{target['id']}").status == 204
 
 
+def test_what_keeps_several_resources_is_named_in_one_order(fhir: Fhir) -> None:
+    for id in ("b", "a", "c"):
+        fhir.put(f"Patient/{id}", patient(id=id))
+        fhir.put(f"Observation/of-{id}", {**observation(f"Patient/{id}"), "id": f"of-{id}"})
+    deletions = [entry("DELETE", f"Patient/{id}") for id in ("c", "a", "b")]
+    reply = fhir.transact(*deletions)
+    named = [issue["details"]["text"].partition(" ")[0] for issue in reply.issues]
+    assert (reply.status, named) == (409, ["Patient/a", "Patient/b", "Patient/c"])
+
+
 def test_a_versioned_reference_counts_too(fhir: Fhir) -> None:
     target = fhir.create(patient())
     fhir.create(observation(f"Patient/{target['id']}/_history/1"))
