@@ -31,11 +31,12 @@ def address(site: Site, path: str) -> str:
 
 
 def sign_in(page: Page, site: Site) -> None:
-    """Fill in the first form."""
+    """Fill in the first form; the next page is there, its script too."""
     page.goto(address(site, "/auth/login"))
     page.fill("#login", "dominique")
     page.fill("#password", PASSWORD)
-    page.click("main button[type=submit]")
+    with page.expect_navigation():
+        page.click("main button[type=submit]")
 
 
 def test_a_security_key_is_set_up_and_opens_the_account_again(served: Site, visit: BrowserContext) -> None:
