@@ -158,19 +158,22 @@ class AuditReader:
 
     def _sorted(self, query: Query, deadline: float) -> list[Event]:
         """Return the first events in another order than that of time: of each batch those that are still among them."""
-        best: dict[str, Event] = {}
-        ordered: list[Event] = []
-        stages: list[dict[str, Any]] = [{"$set": dict(query.computed)}] if query.computed else []
+        keyed: list[dict[str, Any]] = [{"$set": dict(query.computed)}] if query.computed else []
         if query.beyond is not None:
-            stages.append({"$match": {"$expr": query.beyond}})
-        stages += [{"$sort": dict(query.sort)}, *([{"$limit": query.limit}] if query.limit else [])]
-        stages.append({"$project": {"_id": 1, **dict.fromkeys(query.computed, 1)}})
+            keyed.append({"$match": {"$expr": query.beyond}})
+        keyed.append({"$project": dict.fromkeys(("_id", *query.computed, *dict(query.sort)), 1)})
+        first: list[dict[str, Any]] = [{"$sort": dict(query.sort)}]
+        first += [{"$limit": query.limit}] if query.limit else []
+        keys: list[Event] = []
+        kept: dict[str, Event] = {}
         walk = self._walk(replace(query, sort=(), computed={}), deadline)
         while batch := list(islice(walk, _BATCH)):
-            pool = best | {one["_id"]: one for one in batch}
-            ordered = self._judge([_encoded(one, None) for one in pool.values()], stages, deadline)
-            best = {one["_id"]: pool[one["_id"]] for one in ordered}
-        return [{**best[one["_id"]], **one} for one in ordered]
+            found = [one for part in _parts(batch, None) for one in self._judge(part, keyed, deadline)]
+            # From here on the keys alone are compared: whole events might be more than one command takes.
+            keys = self._judge([_encoded(one, None) for one in (*keys, *found)], first, deadline)
+            pool = kept | {one["_id"]: one for one in batch}
+            kept = {one["_id"]: pool[one["_id"]] for one in keys}
+        return [{**kept[one["_id"]], **one} for one in keys]
 
     def _judge(
         self, documents: Sequence[RawBSONDocument], stages: list[dict[str, Any]], deadline: float | None

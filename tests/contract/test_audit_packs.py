@@ -17,7 +17,8 @@ from fhir_server.audit.packs import unpack
 from fhir_server.audit.templates import Occasion
 from fhir_server.audit.touched import Touched
 from fhir_server.audit.trail import Origin, Trail
-from fhir_server.search.compiler import to_filter, to_query
+from fhir_server.repository.searching import run
+from fhir_server.search.compiler import Keyset, keyset_of, page_fields, to_filter, to_query
 from fhir_server.search.parser import Search, parse_search
 from fhir_server.storage.embedded import EmbeddedMongod
 from fhir_server.storage.mongo import MongoStore
@@ -122,6 +123,46 @@ def test_packed_events_are_found_as_whole_ones_are(
     assert sorted(one.reference for one in stores[0].iterate(unordered, timed=True)) == sorted(
         one.reference for one in stores[1].iterate(unordered)
     )
+
+
+@pytest.mark.parametrize(
+    "search",
+    ["", "patient=p1&_sort=date", "_sort=_lastUpdated", "_sort=-_lastUpdated", "_sort=_id", "_sort=-_id",
+     "_sort=agent-name", "_sort=-action,date", "agent=Practitioner/d&date=ge2026-06-14T12:00:05Z", "action=E"],
+)  # fmt: skip
+@pytest.mark.parametrize("count", [1, 4])
+def test_pages_of_packed_events_follow_one_another_both_ways(
+    stores: tuple[MongoStore, MongoStore], search: str, count: int
+) -> None:
+    asked = parsed(search)
+    whole = [one.reference for one in page(stores[1], asked, None, 500)]
+    walked: list[Document] = []
+    after: Keyset | None = None
+    while found := page(stores[0], asked, after, count)[:count]:
+        walked += found
+        after = key_after(asked, found[-1], backward=False)
+    assert [one.reference for one in walked] == whole
+    back = page(stores[0], asked, key_after(asked, walked[-1], backward=True), count)[:count]
+    assert [one.reference for one in back] == whole[-2 : -2 - count : -1]
+
+
+def key_after(asked: Search, last: Document, *, backward: bool) -> Keyset:
+    return keyset_of(asked, last.reference, last.updated, last.index, backward)
+
+
+def page(store: MongoStore, asked: Search, after: Keyset | None, count: int) -> list[Document]:
+    return run(store, to_query(asked, after, count), page_fields(asked), tree=asked.tree)
+
+
+def test_an_event_too_large_for_company_is_put_in_order_too(make_store: MakeStore) -> None:
+    store = make_store(unpack=unpack)
+    (small,) = unpacked([event_of(AT)])
+    long = [f"AuditEvent+{'x' * 90}{number:06}" for number in range(60_000)]
+    for number in range(4):
+        name = [f"AuditEvent.agent-name:{9 - number}"]
+        store.append([{**small, "_id": f"AuditEvent/large-{number}", "s": name, "e": name, "w": long}])
+    asked = parsed("_sort=agent-name")
+    assert [one.id for one in page(store, asked, None, 10)] == [f"large-{number}" for number in (3, 2, 1, 0)]
 
 
 def test_the_searches_find_something(stores: tuple[MongoStore, MongoStore]) -> None:
