@@ -1,6 +1,7 @@
 """Writes into and around closed records: what they leave behind is closed from the start, and tells nobody anything."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -22,6 +23,7 @@ from tests.access.test_closed_records import (
     DOCTOR,
     HOSPITAL,
     IMPORT,
+    OBSERVATION,
     TRUSTED,
     appointment,
     close,
@@ -216,3 +218,38 @@ def test_a_process_that_has_seen_the_record_open_writes_nothing_into_it_unmarked
     assert shared.ask(DOCTOR).get("Communication").ids == ["m-luc"]
     assert elsewhere.ask(DOCTOR).get("Communication").ids == ["m-luc"]
     elsewhere.composition.close()
+
+
+CONDITIONAL = {
+    "create": ("POST", "Observation", {"If_None_Exist": "identifier=s|{}"}),
+    "update": ("PUT", "Observation?identifier=s|{}", {}),
+    "patch": ("PATCH", "Observation?identifier=s|{}", {"Content_Type": "application/json-patch+json"}),
+    "delete": ("DELETE", "Observation?identifier=s|{}", {}),
+    "reference": ("POST", "Observation", {}),
+}
+
+
+@pytest.mark.parametrize("patient", ["marie", "luc"])
+@pytest.mark.parametrize("kind", CONDITIONAL)
+def test_no_condition_of_a_write_tells_of_a_deposit_in_a_closed_record(shared: World, kind: str, patient: str) -> None:
+    own = {"resourceType": "Observation", **OBSERVATION}
+
+    def write(number: str) -> tuple[int, str]:
+        method, path, headers = CONDITIONAL[kind]
+        one: Any = {**own, "subject": of(f"Patient/{patient}")}
+        if kind == "patch":
+            one = [{"op": "replace", "path": "/status", "value": "amended"}]
+        if kind == "reference":
+            one["hasMember"] = [{"reference": f"Observation?identifier=s|{number}"}]
+        sent = {name: value.format(number) for name, value in headers.items()}
+        reply = shared.ask(HOSPITAL).send(method, path.format(number), None if kind == "delete" else one, **sent)
+        return reply.status, str(reply.body.get("issue") if reply.content else "").replace(number, "…")
+
+    shared.ask(HOSPITAL).create(
+        {**own, "subject": of("Patient/marie"), "identifier": [{"system": "s", "value": "there"}]}
+    )
+    close(shared)
+    assert write("there") == write("nowhere")
+    reopen(shared)
+    (still,) = shared.ask(HOSPITAL).get("Observation?identifier=s|there").resources
+    assert (still["meta"]["versionId"], still["subject"]) == ("1", of("Patient/marie")), "nothing has touched it"
